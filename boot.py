@@ -1,0 +1,148 @@
+"""First code after reset: finds the application of the running OTA slot, mounts it and changes into it.
+
+This file stays on the VFS for good; no update replaces it. So it needs nothing but MicroPython, always returns, and
+whatever the slots hold it never makes the charger reset in circles:
+
+- a firmware on trial gets a watchdog from here on, so that a hang before the application's first line ends the trial;
+- an application that is missing or damaged ends the trial at once: the reset makes the bootloader go back;
+- without a trial the other slot is tried, if all of it checks and it has not failed before, then the copy on the VFS.
+
+The layout of a slot (an application image and the bundle behind it) is described in tools/build.py.
+"""
+
+import binascii
+import hashlib
+import os
+import struct
+
+import machine
+import vfs
+from esp32 import Partition
+
+TRIAL_WATCHDOG = 60000  # ms without a sign of life from a firmware on trial
+
+
+class Slice:
+    """A littlefs inside an OTA slot as a read-only block device."""
+
+    def __init__(self, partition, start, length, block_size):
+        self.partition = partition
+        self.start = start
+        self.block_size = block_size
+        self.blocks = length // block_size
+
+    def readblocks(self, block, buffer, offset=0):
+        position = self.start + block * self.block_size + offset
+        self.partition.readblocks(position // 4096, buffer, position % 4096)
+
+    def writeblocks(self, block, buffer, offset=0):
+        return -30  # EROFS
+
+    def ioctl(self, operation, argument):
+        if operation == 4:
+            return self.blocks
+        if operation == 5:
+            return self.block_size
+        return -30 if operation == 6 else 0
+
+
+def read(partition, position, length):
+    """Return `length` bytes of a partition."""
+    buffer = bytearray(length)
+    partition.readblocks(position // 4096, buffer, position % 4096)
+    return buffer
+
+
+def sha256(partition, position, length):
+    """Return the SHA-256 of a part of a partition that starts on a block."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(4096))
+    for start in range(0, length, 4096):
+        part = buffer[: min(4096, length - start)]
+        partition.readblocks((position + start) // 4096, part)
+        digest.update(part)
+    return digest.digest()
+
+
+def image_end(partition):
+    """Return where the application image of a slot ends; ValueError when there is none."""
+    header = read(partition, 0, 24)
+    if header[0] != 0xE9:
+        raise ValueError("no image")
+    position = 24
+    for _ in range(header[1]):
+        position += 8 + struct.unpack("<I", read(partition, position + 4, 4))[0]
+        if position >= partition.info()[3]:
+            raise ValueError("damaged image")
+    return (position // 16 + 1) * 16 + 32 * header[23]
+
+
+def find_bundle(partition):
+    """Return the application of a slot as a block device; ValueError when it is missing or damaged."""
+    start = (image_end(partition) + 4095) // 4096 * 4096
+    if start + 4096 > partition.info()[3]:
+        raise ValueError("no application")
+    magic, layout, block_size, length, version, digest = struct.unpack("<8sHHI32s32s", read(partition, start, 80))
+    if magic != b"ARUSAPP\0" or layout != 1:
+        raise ValueError("no application")
+    payload = start + 4096
+    if sha256(partition, start, 4064) != read(partition, payload - 32, 32) or payload + length > partition.info()[3]:
+        raise ValueError("damaged application header")
+    if sha256(partition, payload, length) != digest:
+        raise ValueError("damaged application")
+    print("[BOOT] %s: application %s" % (partition.info()[4], version.rstrip(b"\0").decode()))
+    return Slice(partition, payload, length, block_size)
+
+
+def slot_states(slots):
+    """Return {slot index: state of its newest otadata record} and the index of the active one (None: no record)."""
+    states = {}
+    active = None
+    otadata = Partition.find(Partition.TYPE_DATA, 0)[0]
+    records = [struct.unpack("<I20sII", read(otadata, 4096 * i, 32)) for i in range(2)]
+    for sequence, _, state, crc in sorted(records):
+        if sequence != 0xFFFFFFFF and crc == binascii.crc32(struct.pack("<I", sequence), 0xFFFFFFFF):
+            states[(sequence - 1) % slots] = state
+            if state not in (3, 4):  # INVALID, ABORTED
+                active = (sequence - 1) % slots
+    return states, active
+
+
+def start():
+    """Find the application, or what comes closest to it."""
+    running = Partition(Partition.RUNNING)
+    slots = [p.info()[1] & 0xF for p in Partition.find(Partition.TYPE_APP) if p.info()[1] & 0xF0 == 0x10]
+    states, active = slot_states(len(slots))
+    index = running.info()[1] - 0x10
+    on_trial = index == active and states[index] == 1  # PENDING
+    if on_trial:
+        machine.WDT(timeout=TRIAL_WATCHDOG)
+    try:
+        vfs.mount(find_bundle(running), "/app", readonly=True)
+        os.chdir("/app")
+        return
+    except Exception as error:  # whatever it is, this slot's application can't run
+        print("[BOOT] %s: %s" % (running.info()[4], error))
+    if on_trial:
+        print("[BOOT] going back to the firmware before this one")
+        machine.reset()
+    other = running.get_next_update()
+    if other.info() != running.info() and states.get(other.info()[1] - 0x10) not in (3, 4):  # no failed trial
+        try:
+            find_bundle(other)
+            other.set_boot()
+            print("[BOOT] starting it instead")
+            machine.reset()
+        except (ValueError, OSError) as error:
+            print("[BOOT] %s: %s" % (other.info()[4], error))
+    if "main.py" in os.listdir("/"):
+        print("[BOOT] using the copy on the VFS")
+    else:
+        print("[BOOT] no application anywhere: install one by USB (see README.md)")
+
+
+try:
+    start()
+except Exception as error:
+    print("[BOOT] %r" % error)
+del read, sha256, image_end, find_bundle, slot_states, start  # main.py gets their memory

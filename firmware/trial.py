@@ -1,0 +1,43 @@
+"""After a reset: what became of the update, and the trial of a firmware that has not been confirmed yet.
+
+A new firmware proves itself by being accepted by the central system. Until then any reset, also the one that a crash or
+the watchdog causes, makes the bootloader go back to the old one.
+"""
+
+import asyncio
+
+_ROLLED_BACK = "the new firmware did not prove itself; the charger is back on the old one"
+
+
+async def run(slots, journal, accepted, deadline, reset, log):
+    """Settle the update that `journal` tells of. Returns when the running firmware is confirmed.
+
+    accepted: an asyncio.Event that is set when the central system has accepted this charger. deadline: seconds until a
+    firmware on trial gives up and goes back by reset().
+    """
+    if slots.unconfirmed() and not await _prove(slots, journal, accepted, deadline, reset, log):
+        return
+    if journal.get("status") != "Installing" or journal.get("sequence") == slots.sequence():
+        return  # nothing was installed: what the journal holds is for the updater to go on with
+    if journal.get("slot") == slots.running.label:
+        log("New firmware confirmed")
+        journal.finish("Installed")
+    else:
+        reason = journal.get("reason", _ROLLED_BACK)
+        log("InstallationFailed: %s" % reason)
+        journal.finish("InstallationFailed", reason)
+
+
+async def _prove(slots, journal, accepted, deadline, reset, log):
+    log("New firmware on trial: it has %d s to be accepted by the central system" % deadline)
+    try:
+        await asyncio.wait_for(accepted.wait(), deadline)
+    except asyncio.TimeoutError:
+        reason = "the new firmware was not accepted by the central system within %d s" % deadline
+        log("%s: going back" % reason)
+        if journal.busy:
+            journal.note(reason=reason)
+        reset()
+        return False
+    slots.confirm()
+    return True

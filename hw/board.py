@@ -1,0 +1,50 @@
+"""The parts of this charger, built from config.json."""
+
+import json
+
+from .clock import Clock
+from .connection import Dialer
+from .slots import Slots
+from .store import Store
+from .wifi import Wifi
+
+
+class ConfigError(Exception):
+    """config.json is missing or wrong; the text says where and what to do."""
+
+
+def load_config(path="/config.json"):
+    """Return the charger's configuration as a dict; the README lists its fields."""
+    try:
+        with open(path) as file:
+            config = json.load(file)
+    except OSError:
+        raise ConfigError("there is no %s: put one on the charger with mpremote" % path)
+    except ValueError:
+        raise ConfigError("%s is no valid JSON" % path)
+    for field in ("csms", "id", "wifi"):
+        if not config.get(field):
+            raise ConfigError('%s lacks "%s"' % (path, field))
+    return config
+
+
+class Board:
+    """clock, store, slots, wifi and dialer of this charger."""
+
+    def __init__(self, config, log):
+        self.clock = Clock()
+        self.store = Store("arus")
+        self.slots = Slots()
+        self.wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), lambda text: log("WIFI", text))
+        self.dialer = Dialer(_certificate(config))
+
+
+def _certificate(config):
+    name = config.get("ca")
+    if not name:
+        return None
+    try:
+        with open("/" + name, "rb") as file:
+            return file.read()
+    except OSError:
+        raise ConfigError("there is no certificate file /%s" % name)

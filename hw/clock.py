@@ -1,0 +1,27 @@
+"""Wall-clock time. MicroPython counts from 2000 on ESP32 and from 1970 on a desk; here it is always Unix time."""
+
+import time
+
+import machine
+from micropython import const
+
+_FROM_1970_TO_2000 = const(946684800)
+_START_OF_2024 = const(1704067200)  # an earlier time means that nobody has set the clock yet
+
+
+class Clock:
+    """The real-time clock, kept by the chip across resets but not without power."""
+
+    def __init__(self):
+        self._epoch = _FROM_1970_TO_2000 if time.gmtime(0)[0] == 2000 else 0
+
+    def now(self):
+        """Return the time in whole seconds since 1970 UTC, or None while the clock has not been set."""
+        seconds = int(time.time()) + self._epoch
+        return seconds if seconds >= _START_OF_2024 else None
+
+    def set(self, unix_seconds):
+        """Set the clock; times before 2024 are refused silently, since no central system means them."""
+        if unix_seconds >= _START_OF_2024:
+            year, month, day, hour, minute, second, weekday, _ = time.gmtime(unix_seconds - self._epoch)
+            machine.RTC().datetime((year, month, day, weekday, hour, minute, second, 0))

@@ -1,0 +1,112 @@
+"""The two OTA slots: which one runs, which one boots next, and writing the other.
+
+`set_boot` and the bootloader keep two records in the partition "otadata" (ESP-IDF, "Over The Air Updates").
+MicroPython can't ask for a slot's state, so the records are read here. The guards are those that keep a charger from
+ever being left without a firmware that boots; each OSError says what was refused.
+"""
+
+import struct
+from binascii import crc32
+from errno import EPERM
+
+from esp32 import Partition
+from micropython import const
+
+BLOCK = 4096  # bytes of a flash sector: the unit of erase(), write() and read()
+
+# States of an otadata record.
+_PENDING = const(1)
+_INVALID = const(3)
+_ABORTED = const(4)
+
+_BLANK = const(0xFFFFFFFF)
+_FIRST_OTA_SUBTYPE = const(0x10)
+_OTADATA_SUBTYPE = const(0)
+_ERASE = const(6)
+
+
+class Slot:
+    """One OTA slot, by blocks of 4,096 bytes. Erasing takes 45 ms or more, the rest a few."""
+
+    def __init__(self, partition):
+        info = partition.info()
+        self._partition = partition
+        self.index = info[1] - _FIRST_OTA_SUBTYPE
+        self.capacity = info[3]
+        self.label = info[4]
+
+    def erase(self, block):
+        """Erase one block; OSError when the flash refuses."""
+        if self._partition.ioctl(_ERASE, block):
+            raise OSError(EPERM, "erasing block %d of %s failed" % (block, self.label))
+
+    def write(self, block, data):
+        """Write one erased block; data is a buffer of 4,096 bytes."""
+        self._partition.writeblocks(block, data, 0)
+
+    def read(self, block, buffer):
+        """Read from the start of a block into a buffer of any length."""
+        self._partition.readblocks(block, buffer)
+
+    def set_boot(self):
+        """Make the next reset boot this slot. ESP-IDF checks the whole image first; OSError when it is not sound."""
+        self._partition.set_boot()
+
+
+class Slots:
+    """The running slot and the one to update."""
+
+    def __init__(self):
+        self._partition = Partition(Partition.RUNNING)
+        self.running = Slot(self._partition)
+        header = bytearray(24)
+        self.running.read(0, header)
+        self.chip_id = header[12] | header[13] << 8
+
+    def _records(self):
+        """Return [(sequence number, slot index, state)] of the sound otadata records, the newest first."""
+        otadata = Partition.find(Partition.TYPE_DATA, _OTADATA_SUBTYPE)[0]
+        slots = sum(1 for found in Partition.find(Partition.TYPE_APP) if found.info()[1] >= _FIRST_OTA_SUBTYPE)
+        record = bytearray(32)
+        records = []
+        for block in range(2):
+            otadata.readblocks(block, record)
+            sequence, _, state, crc = struct.unpack("<I20sII", record)
+            if sequence != _BLANK and crc == crc32(record[:4], 0xFFFFFFFF):
+                records.append((sequence, (sequence - 1) % slots, state))
+        records.sort(reverse=True)
+        return records
+
+    def sequence(self):
+        """Return the highest sequence number; every set_boot makes it higher. 0 when there never was one."""
+        records = self._records()
+        return records[0][0] if records else 0
+
+    def unconfirmed(self):
+        """Whether the running firmware is on trial: its record is the active one and is PENDING."""
+        for _, index, state in self._records():
+            if state not in (_INVALID, _ABORTED):
+                return index == self.running.index and state == _PENDING
+        return False
+
+    def confirm(self):
+        """End the trial: the bootloader keeps the running firmware. OSError unless it is on trial and now confirmed."""
+        # ESP-IDF would confirm the active record, whichever slot runs.
+        if self.unconfirmed():
+            Partition.mark_app_valid_cancel_rollback()
+            if not self.unconfirmed():
+                return
+        raise OSError(EPERM, "the running firmware could not be confirmed")
+
+    def begin(self):
+        """Return the Slot to write an update to; OSError when that could cost the only firmware that works."""
+        target = Slot(self._partition.get_next_update())
+        if target.label == self.running.label:
+            raise OSError(EPERM, "the flash has one OTA slot only: flash MicroPython's OTA variant by USB")
+        if self.unconfirmed():
+            raise OSError(EPERM, "the running firmware is still on trial: try again when it is confirmed")
+        if Partition(Partition.BOOT).info() != self._partition.info():
+            # The bootloader fell back to this slot without changing the records. Put them right, this one confirmed.
+            self._partition.set_boot()
+            Partition.mark_app_valid_cancel_rollback()
+        return target

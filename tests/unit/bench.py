@@ -1,0 +1,148 @@
+"""What surrounds the updater on its test bench: flash, records, a server, a clock, a central system."""
+
+import errno
+
+
+class PowerCut(BaseException):
+    """The power is gone: nothing of the firmware may run any more."""
+
+
+class Flash:
+    """An OTA slot of NOR flash: programs only what was erased, and loses power at the operation `cut_at`."""
+
+    label = "ota_1"
+
+    def __init__(self, capacity=32 * 1024):
+        self.capacity = capacity
+        self.blocks = {}  # those erased since the older firmware was written
+        self.operations = 0
+        self.cut_at = None
+        self.boots = False
+        self.refusal = None  # set_boot raises it
+
+    def _operation(self):
+        self.operations += 1
+        if self.operations == self.cut_at:
+            raise PowerCut
+
+    def erase(self, block):
+        self._operation()
+        self.blocks[block] = None
+
+    def write(self, block, data):
+        self._operation()
+        if self.blocks.get(block, data) is not None:
+            raise OSError(errno.EIO, "programming flash that was not erased")
+        self.blocks[block] = bytearray(data)
+
+    def read(self, block, buffer):
+        buffer[:] = (self.blocks.get(block) or b"\x5a" * 4096)[: len(buffer)]
+
+    def holds(self, data):
+        """Whether `data` stands at the start of the slot."""
+        return all(self.blocks[i // 4096][: len(data) - i] == data[i : i + 4096] for i in range(0, len(data), 4096))
+
+    def set_boot(self):
+        self._operation()
+        if self.refusal:
+            raise self.refusal
+        self.boots = True
+
+
+class Running:
+    label = "ota_0"
+
+
+class Slots:
+    """hw.slots.Slots as far as the updater and the trial know it."""
+
+    def __init__(self, flash=None):
+        self.flash = flash or Flash()
+        self.running = Running()
+        self.chip_id = 0
+        self.number = 1
+        self.on_trial = False
+        self.confirmed = False
+
+    def sequence(self):
+        return self.number
+
+    def unconfirmed(self):
+        return self.on_trial
+
+    def confirm(self):
+        self.on_trial = False
+        self.confirmed = True
+
+    def begin(self):
+        return self.flash
+
+
+class Store:
+    """Records that survive a reset."""
+
+    def __init__(self):
+        self.records = {}
+
+    def get(self, key):
+        return self.records.get(key)
+
+    def set(self, key, value):
+        self.records[key] = value
+
+
+class Server:
+    """A web server with one file; `cuts` are the lengths after which its next connections break."""
+
+    def __init__(self, data, validator='"1"', length=True):
+        self.data = data
+        self.validator = validator
+        self.length = len(data) if length else None
+        self.cuts = []
+        self.refusals = []  # errors that the next connections meet
+        self.requests = []  # offsets asked for
+
+    async def open_source(self, location, offset=0, validator=None, expected_length=None):
+        self.requests.append(offset)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return Source(self, offset if validator == self.validator else 0, self.cuts.pop(0) if self.cuts else None)
+
+
+class Source:
+    def __init__(self, server, offset, cut):
+        self.offset = offset
+        self.length = server.length
+        self.validator = server.validator
+        self._data = server.data
+        self._position = offset
+        self._end = len(server.data) if cut is None else min(offset + cut, len(server.data))
+
+    async def readinto(self, view):
+        count = min(len(view), self._end - self._position, 1440)
+        if not count and self._end < len(self._data):
+            raise OSError(errno.ECONNRESET, "connection reset")
+        view[:count] = self._data[self._position : self._position + count]
+        self._position += count
+        return count
+
+    def close(self):
+        pass
+
+
+class Station:
+    held = False
+
+    def hold(self):
+        self.held = True
+
+    def release(self):
+        self.held = False
+
+
+class Clock:
+    def __init__(self, now=1_800_000_000):
+        self.time = now
+
+    def now(self):
+        return self.time

