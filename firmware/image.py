@@ -16,6 +16,9 @@ _BUNDLE_FORMAT = const(1)
 _SECTOR = const(4096)
 _MAX_SEGMENTS = const(16)
 
+_DAMAGED = "the %s is damaged (its SHA-256 differs): build or upload the file again"
+_TOO_EARLY = "the file ends too early: build or upload it again"
+_NO_APPLICATION = "the image carries no application: make the update file with tools/build.py"
 _CHIPS = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 13: "ESP32-C6"}
 
 
@@ -35,132 +38,96 @@ class Image:
     """
 
     def __init__(self, chip_id, capacity):
-        self.version = None  # of the bundle, as soon as its header has passed
-        self._chip_id = chip_id
+        self.version = None  # of the bundle, once its header has passed
+        self.incomplete = _TOO_EARLY  # why the file may not end here, "" where it may
         self._capacity = capacity
         self._seen = 0  # bytes of the file so far
-        self._bundle_missing = False  # True between the end of the image and the bundle's header
-        self._field = bytearray(80)  # the header being collected
-        self._expect(24, self._on_image_header, collect=True, digest=sha256())
-
-    @property
-    def complete(self):
-        """Whether the file may end here: behind the bundle, or behind an image that has the application frozen in."""
-        return not self._left or (self._bundle_missing and self._is_frozen and not self._collected)
+        self._digest = None  # takes what passes, if there is one
+        self._field = bytearray(80)  # the first bytes of the part that passes
+        self._parts = self._layout(chip_id)
+        self._part = self._left = next(self._parts)
 
     def feed(self, view):
         """Check the next bytes of the file (a memoryview); raise ImageError when they can't belong to a firmware."""
         if self._seen + len(view) > self._capacity:
             raise ImageError("the file is larger than the OTA slot of %d bytes" % self._capacity)
         while len(view):
-            if not self._left:
-                raise ImageError("there are bytes after the end of the bundle: build the file again")
-            part = view[: self._left]
-            if self._collect:
-                start = self._collected
-                self._field[start : start + len(part)] = part
-                self._collected += len(part)
+            piece = view[: self._left]
+            start = self._part - self._left
+            if start < len(self._field):
+                end = min(start + len(piece), len(self._field))
+                self._field[start:end] = piece[: end - start]
             if self._digest:
-                self._digest.update(part)
-            self._seen += len(part)
-            self._left -= len(part)
-            view = view[len(part) :]
-            if not self._left and self._then:
-                self._then()
+                self._digest.update(piece)
+            self._seen += len(piece)
+            self._left -= len(piece)
+            view = view[len(piece) :]
+            while not self._left:
+                self._part = self._left = next(self._parts)
 
     def finish(self):
         """Raise ImageError unless the file is complete."""
-        if not self.complete:
-            if self._bundle_missing:
-                raise ImageError("the image carries no application: make the update file with tools/build.py")
-            raise ImageError("the file ends too early, at byte %d: build or upload it again" % self._seen)
+        if self.incomplete:
+            raise ImageError(self.incomplete)
 
-    def _expect(self, length, then, collect=False, digest=None):
-        """Take the next `length` bytes as one part of the file and call `then` when they have passed."""
-        self._left = length
-        self._then = then
-        self._collect = collect
-        self._collected = 0
-        self._digest = digest
-        if not length and then:
-            then()
-
-    def _on_image_header(self):
-        magic, self._segments = self._field[0], self._field[1]
-        if magic != _IMAGE_MAGIC:
-            raise ImageError("no ESP32 image (first byte 0x%02x, not 0xe9): does the location show a web page?" % magic)
-        chip_id = self._field[12] | self._field[13] << 8
-        if chip_id != self._chip_id:
-            raise ImageError("built for %s, this charger has an %s" % (_chip_name(chip_id), _chip_name(self._chip_id)))
-        if not 1 <= self._segments <= _MAX_SEGMENTS or self._field[23] != 1:
+    def _layout(self, chip_id):
+        """Yield the length of each part of the file in turn. When this goes on, the part is in _field and _digest."""
+        field = self._field
+        self._digest = sha256()
+        yield 24
+        if field[0] != _IMAGE_MAGIC:
+            raise ImageError("no ESP32 image (first byte 0x%02x, not 0xe9): is the location a web page?" % field[0])
+        file_chip_id = field[12] | field[13] << 8
+        if file_chip_id != chip_id:
+            raise ImageError("built for %s, this charger has an %s" % (_chip_name(file_chip_id), _chip_name(chip_id)))
+        segments = field[1]
+        if not 1 <= segments <= _MAX_SEGMENTS or field[23] != 1:
             raise ImageError("damaged image header: build or upload the file again")
-        self._expect(8, self._on_first_segment, collect=True, digest=self._digest)
+        for segment in range(segments):
+            yield 8
+            length = struct.unpack_from("<I", field, 4)[0]
+            if self._seen + length > self._capacity:
+                raise ImageError("the image does not fit the OTA slot of %d bytes, or is damaged" % self._capacity)
+            if segment == 0:
+                yield 80
+                length -= 80
+                if length < 0 or struct.unpack_from("<I", field)[0] != _DESCRIPTOR_MAGIC:
+                    raise ImageError("no application descriptor: is it the combined file for flashing by USB?")
+                frozen = field[48:53] == b"arus\0"
+            yield length
+        yield 16 - self._seen % 16  # ends in the checksum, which the digest covers
+        yield from self._compare("image")
+        self.incomplete = "" if frozen else _NO_APPLICATION
+        yield -self._seen % _SECTOR
+        yield from self._bundle()
 
-    def _segment_length(self):
-        length = struct.unpack_from("<I", self._field, 4)[0]
-        if self._seen + length > self._capacity:
-            raise ImageError("the image does not fit the OTA slot of %d bytes, or is damaged" % self._capacity)
-        self._segments -= 1
-        return length
-
-    def _on_first_segment(self):
-        self._first_length = self._segment_length()
-        if self._first_length < 80:
-            raise ImageError("no application descriptor: this is no application image")
-        self._expect(80, self._on_descriptor, collect=True, digest=self._digest)
-
-    def _on_descriptor(self):
-        if struct.unpack_from("<I", self._field)[0] != _DESCRIPTOR_MAGIC:
-            raise ImageError("no application descriptor: is it the combined file for flashing by USB?")
-        self._is_frozen = self._field[48:53] == b"arus\0"
-        self._expect(self._first_length - 80, self._on_segment_data, digest=self._digest)
-
-    def _on_segment_data(self):
-        if self._segments:
-            self._expect(8, self._on_segment, collect=True, digest=self._digest)
-        else:  # the checksum is the last byte of a multiple of 16; it is covered by the hash
-            self._expect(16 - self._seen % 16, self._on_checksum, digest=self._digest)
-
-    def _on_segment(self):
-        self._expect(self._segment_length(), self._on_segment_data, digest=self._digest)
-
-    def _on_checksum(self):
-        self._sum = self._digest.digest()
-        self._expect(32, self._on_image_digest, collect=True)
-
-    def _check_sum(self, what):
-        if self._field[:32] != self._sum:
-            raise ImageError("the %s is damaged (its SHA-256 differs): build or upload the file again" % what)
-
-    def _on_image_digest(self):
-        self._check_sum("image")
-        self._bundle_missing = True
-        self._expect(-self._seen % _SECTOR, self._on_padding)
-
-    def _on_padding(self):
-        self._expect(80, self._on_bundle_start, collect=True, digest=sha256())
-
-    def _on_bundle_start(self):
-        magic, layout, _, length, version, digest = struct.unpack_from("<8sHHI32s32s", self._field)
+    def _bundle(self):
+        field = self._field
+        self._digest = sha256()
+        yield 80
+        magic, layout, _, length, version, digest = struct.unpack_from("<8sHHI32s32s", field)
         if magic != _BUNDLE_MAGIC or layout != _BUNDLE_FORMAT:
             raise ImageError("no application bundle of format 1 behind the image: make the file with tools/build.py")
-        self._bundle_missing = False
-        self._bundle = length, digest, version.rstrip(b"\0")
-        self._expect(_SECTOR - 80 - 32, self._on_bundle_header, digest=self._digest)
-
-    def _on_bundle_header(self):
-        self._sum = self._digest.digest()
-        self._expect(32, self._on_bundle_header_digest, collect=True)
-
-    def _on_bundle_header_digest(self):
-        self._check_sum("bundle's header")
-        length, self._sum, version = self._bundle
+        self.incomplete = _TOO_EARLY
+        version = version.rstrip(b"\0")
         if not version or min(version) < 0x20 or max(version) > 0x7E:
             raise ImageError("the bundle's version is no printable ASCII: build the file again")
+        yield _SECTOR - 80 - 32
+        yield from self._compare("bundle's header")
         self.version = version.decode()
-        self._expect(length, self._on_bundle, digest=sha256())
+        self._digest = sha256()
+        yield length
+        if self._digest.digest() != digest:
+            raise ImageError(_DAMAGED % "bundle")
+        self.incomplete = ""
+        self._digest = None
+        yield 1
+        raise ImageError("there are bytes after the end of the bundle: build the file again")
 
-    def _on_bundle(self):
-        self._field[:32] = self._digest.digest()
-        self._then = None
-        self._check_sum("bundle")
+    def _compare(self, what):
+        """Take the SHA-256 that stands in the file behind what it covers."""
+        digest = self._digest.digest()
+        self._digest = None
+        yield 32
+        if self._field[:32] != digest:
+            raise ImageError(_DAMAGED % what)

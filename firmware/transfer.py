@@ -98,7 +98,7 @@ class Transfer:
                 length = await self._fill(source)
                 await self._write(length)
                 self._show_progress(source.length)
-            if source.length is None and not self._image.complete:
+            if source.length is None and self._image.incomplete:
                 raise Interrupted(OSError("the connection closed at byte %d" % self._written))
         finally:
             source.close()

@@ -22,7 +22,7 @@ def load_config(path="/config.json"):
         raise ConfigError("there is no %s: put one on the charger with mpremote" % path)
     except ValueError:
         raise ConfigError("%s is no valid JSON" % path)
-    for field in ("csms", "id", "wifi"):
+    for field in ("csms", "id", "wifi", "vendor", "model"):
         if not config.get(field):
             raise ConfigError('%s lacks "%s"' % (path, field))
     return config
@@ -35,7 +35,7 @@ class Board:
         self.clock = Clock()
         self.store = Store("arus")
         self.slots = Slots()
-        self.wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), lambda text: log("WIFI", text))
+        self.wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), log)
         self.dialer = Dialer(_certificate(config))
 
 

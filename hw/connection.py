@@ -1,8 +1,9 @@
 """TCP and TLS connections with a deadline on every wait.
 
-A wait is one yield to asyncio's poller, in the waiting task itself. Each connection has one watcher task; when a deadline
-passes it closes the connection and wakes whoever waits. It wakes them and doesn't cancel them, so that a CancelledError
-always comes from outside. A wait that is cancelled closes the connection too: what it had read or written is lost.
+A wait is one yield to asyncio's poller, in the waiting task itself. Each connection has one watcher task; when a
+deadline passes, it closes the connection and wakes whoever waits. It wakes them and doesn't cancel them, so that a
+CancelledError always comes from outside. A wait that is cancelled closes the connection too, as nobody knows then what
+was read or written.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 import tls
 from micropython import const
 
-# Indexes of deadlines; the first two of waiting tasks as well.
+# What there is a deadline for, and for the first two a waiting task.
 _READ = const(0)
 _WRITE = const(1)
 _WHOLE = const(2)
@@ -23,20 +24,24 @@ _FAR = const(0x0FFFFFFF)  # ms, three days: ticks_add takes no more than that
 _LINE_PART = const(128)  # bytes
 _CACHED_HOSTS = const(4)
 
+# The unix port has no names for these. A frame in several pieces would wait for the peer's delayed acknowledgement.
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
+
 _EISCONN = (106, 127, 56)  # Linux, ESP32, macOS; the errno module has no name for it
 
 _REFUSALS = (  # words of mbedTLS, and ours
-    ("(CN)", "it is for another host name; use the name it was issued for"),
-    ("expired", "it has expired, or the charger's clock is wrong"),
-    ("future", "it is not valid yet, or the charger's clock is not set"),
-    ("trusted", "it was not issued by the configured CA"),
+    ("(CN)", "issued for another host name than the URL's"),
+    ("expired", "expired, or the clock is wrong"),
+    ("future", "not valid yet, or the clock is not set"),
+    ("trusted", "not issued by the configured CA"),
 )
 
 
 class Dialer:
     """Opens connections.
 
-    ca: the certificate(s) of the authority that servers are checked against, as bytes: PEM, or one as DER. None: no TLS.
+    ca: the certificate of the authority that signs the servers' ones, as bytes: PEM (or several), or DER. None: no TLS.
     """
 
     def __init__(self, ca=None):
@@ -54,8 +59,8 @@ class Dialer:
         context = self._tls_context(peer) if secure else None
         for address in self._resolve(host, port, peer):
             connection = Connection(socket.socket(*address[:3]), peer, timeout)
-            connection.limit(timeout)
             try:
+                connection.limit(timeout)
                 await connection.connect(address[-1])
                 if secure:
                     await connection.start_tls(context, host)
@@ -64,7 +69,7 @@ class Dialer:
             except Exception as error:  # also out of memory: no descriptor may be lost
                 connection.close()
                 failure = error
-        del self._addresses[peer]
+        self._addresses.pop(peer, None)
         raise failure
 
     def _resolve(self, host, port, peer):
@@ -74,19 +79,19 @@ class Dialer:
             try:
                 self._addresses[peer] = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
             except OSError:
-                raise OSError(EHOSTUNREACH, peer + ": no address found for this host name")
+                raise OSError(EHOSTUNREACH, peer + ": host name not found")
         return self._addresses[peer]
 
     def _tls_context(self, peer):
         if not self._tls:
             if not self._ca:
-                raise OSError(EACCES, peer + ": no CA certificate is configured to check the server with")
+                raise OSError(EACCES, peer + ": TLS needs a CA certificate, none is configured")
             context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
             context.verify_mode = tls.CERT_REQUIRED
             try:
                 context.load_verify_locations(self._ca)
             except ValueError:
-                raise OSError(EACCES, "the configured CA certificate is neither PEM nor DER")
+                raise OSError(EACCES, "the CA certificate is neither PEM nor DER")
             self._tls = context
             self._ca = None  # mbedTLS has its own copy
         return self._tls
@@ -95,19 +100,20 @@ class Dialer:
 class Connection:
     """One TCP connection, from its first packet on. One task may read and another one write at the same time.
 
-    Once anything failed, a wait was cancelled or timed out, all of it is closed and whoever still waits gets an OSError.
+    Once anything failed, or a wait was cancelled or timed out, all of it is closed; who still waits gets an OSError.
 
     timeout: ms that a single wait may last, None or 0: for ever. last_received: ticks_ms.
     """
 
     def __init__(self, sock, peer, timeout):
         sock.setblocking(False)
+        sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         self._raw = sock
         self._socket = sock  # what is read and written: the raw socket or the TLS one around it; None once closed
         self._peer = peer
         self._early = None  # a byte that came along with the end of the TLS handshake
         self._end = None  # errno and text, once closed
-        self._waiting = [None, None]
+        self._waiting = [None, None, None]
         self._deadlines = [None, None, None]
         self.timeout = timeout
         self.last_received = ticks_ms()
@@ -148,27 +154,32 @@ class Connection:
         self._check()
 
     async def readinto(self, view):
-        """Read what is there, at least one byte, and return how many; 0: the peer has sent all."""
+        """Read what is there, at least one byte, and return how many; 0: the stream has ended.
+
+        While data keeps coming it doesn't let other tasks run: a long loop has to. Over TLS a stream that was cut off
+        looks like one that ended: mbedTLS doesn't tell.
+        """
         if self._early:
             view[0] = self._early[0]
             self._early = None
             return 1
-        count = None
-        while count is None:
-            await self._wait(_READ, self.timeout)
+        while True:
+            self._check()
             try:
                 count = self._socket.readinto(view)
             except OSError as error:
-                self._fail(error, "connection lost")
-        self.last_received = ticks_ms()
-        return count
+                self._fail(error)
+            if count is not None:
+                self.last_received = ticks_ms()
+                return count
+            await self._wait(_READ, self.timeout)
 
     async def readexactly(self, view):
         """Fill a memoryview."""
         while len(view):
             count = await self.readinto(view)
             if not count:
-                self.close(ECONNRESET, "connection closed by the other side")
+                self.close(ECONNRESET, "closed by the other side")
                 self._check()
             view = view[count:]
 
@@ -178,16 +189,19 @@ class Connection:
         self._early = None
         while not line.endswith(b"\n"):
             if len(line) >= limit:
-                self.close(EINVAL, "line longer than %d bytes" % limit)
-            await self._wait(_READ, self.timeout)
+                self.close(EINVAL, "line too long")
+            self._check()
             try:
                 part = self._socket.readline(min(limit - len(line), _LINE_PART))
             except OSError as error:
-                self._fail(error, "connection lost")
-            if part == b"":
+                self._fail(error)
+            if part:
+                line += part
+                self.last_received = ticks_ms()
+            elif part is None:
+                await self._wait(_READ, self.timeout)
+            else:
                 break
-            line += part or b""
-        self.last_received = ticks_ms()
         return line
 
     async def idle(self):
@@ -203,7 +217,7 @@ class Connection:
             try:
                 count = self._socket.write(view)
             except OSError as error:
-                self._fail(error, "connection lost")
+                self._fail(error)
             if count is None:
                 await self._wait(_WRITE, self.timeout)
             else:
@@ -214,13 +228,13 @@ class Connection:
         if self._socket:
             self._set_deadline(_WHOLE, milliseconds)
 
-    def close(self, errno=ECONNABORTED, text="connection closed"):
+    def close(self, errno=ECONNABORTED, text="closed"):
         """Close the connection. Whoever waits for it, or uses it later, gets an OSError(errno, text with the peer)."""
         if not self._socket:
             return
         self._end = (errno, "%s: %s" % (self._peer, text))
         for task in self._waiting:
-            if _is_parked(task):
+            if task and task.data is core._io_queue:  # not if it is due to run already: with data, or cancelled
                 core._io_queue.remove(task)
                 core._task_queue.push(task)
         if self._watcher is not core.cur_task:
@@ -239,7 +253,7 @@ class Connection:
         if not self._socket:
             raise OSError(*self._end)
 
-    def _fail(self, error, text):
+    def _fail(self, error, text="connection lost"):
         code = error.errno
         if code < 0:  # of mbedTLS
             text = "%s (%s)" % (text, error.args[-1])
@@ -262,7 +276,7 @@ class Connection:
             self.close()
             raise
         finally:
-            self._waiting[which] = None
+            self._waiting[which] = self._deadlines[which] = None
         self._check()
 
     def _set_deadline(self, which, milliseconds):
@@ -280,19 +294,14 @@ class Connection:
             now = ticks_ms()
             pause = _FAR
             for which in range(3):
-                deadline = self._deadlines[which]
-                # What has just arrived in time stays in time, even if the task hasn't run yet.
-                if deadline is not None and (which == _WHOLE or _is_parked(self._waiting[which])):
+                deadline, task = self._deadlines[which], self._waiting[which]
+                # A task that is due to run already was in time.
+                if deadline is not None and (not task or task.data is core._io_queue):
                     left = ticks_diff(deadline, now)
                     if left <= 0:
                         return self.close(ETIMEDOUT, "timed out")
                     pause = min(pause, left)
             await asyncio.sleep_ms(pause)
-
-
-def _is_parked(task):
-    """Tell whether a task waits in the poller: not if it is already due to run, with data or cancelled."""
-    return task is not None and task.data is core._io_queue
 
 
 def _refusal(text):

@@ -1,0 +1,305 @@
+"""An update file over HTTP/1.1 or HTTPS as a stream (RFC 9110, RFC 9112)."""
+
+from binascii import b2a_base64
+
+from micropython import const
+
+from firmware.sources import SourceError, authority, parse_url, redact
+
+_MAX_REDIRECTS = const(5)
+_MAX_HEAD = const(16384)
+_MAX_CHUNK_LINE = const(128)
+_MAX_VALIDATOR = const(128)
+_PIECE = const(128)
+# Of a header that we use. Of all others little is kept: release pages send one of more than 4 KiB.
+_MAX_KEPT = const(4096)
+_USED_HEADERS = (
+    b"location",
+    b"content-length",
+    b"content-range",
+    b"content-encoding",
+    b"transfer-encoding",
+    b"etag",
+    b"last-modified",
+)
+
+
+async def open(url, dial, *, offset=0, validator=None, expected_length=None, timeout=60_000, log=print):
+    """Ask for the file at ``url`` from byte ``offset`` on, follow redirects, and return it as a Source.
+
+    dial: ``await dial(host, port, secure, timeout=ms)`` gives a connection (hw/connection.py).
+    validator, expected_length: ``validator`` and ``length`` of the Source that gave the bytes before ``offset``.
+    A server that cannot go on exactly there, or has another file by now, is asked for the whole file: the Source's
+    ``offset`` is 0 then, and the caller starts over. timeout: ms, for every single wait.
+    Raises SourceError, or OSError when the network fails.
+    """
+    address = parse_url(url)
+    redirects = 0
+    while True:
+        name = redact(url)
+        source = Source(name, await dial(address[3], address[4], address[0] == "https", timeout=timeout))
+        opened = False
+        try:
+            status, headers = await source._ask(_request(address, offset, validator))
+            total = status == 206 and offset and _total(headers, offset, validator, expected_length)
+            if status == 200 or total:
+                source._start(headers, offset, total)
+                opened = True
+                return source
+        finally:
+            if not opened:
+                source.close()
+        location = headers.get(b"location")
+        if location and 300 <= status < 400:
+            redirects += 1
+            if redirects > _MAX_REDIRECTS:
+                raise SourceError(name, "too many redirects: check the location")
+            url, address = _follow(name, address, location)
+            log("Redirected to", redact(url))
+        elif offset and status in (206, 416):
+            log("The server cannot resume here: starting over")
+            offset = 0
+        else:
+            raise _refusal(name, status)
+
+
+class Source:
+    """The bytes of one file from ``offset`` on.
+
+    length: of the whole file in bytes, None if the server does not say (chunked, or until it closes).
+    validator: strong ETag or Last-Modified, to resume with; None if there is none.
+    """
+
+    def __init__(self, name, connection):
+        self._name = name
+        self._connection = connection
+        self._early = b""  # what came along with a line and follows it
+
+    async def readinto(self, view):
+        """Put what has arrived into ``view`` (a memoryview) and return the number of bytes; 0 = complete.
+
+        Raises OSError when the connection ends before the body does.
+        """
+        if self._chunked and not self._left:
+            await self._next_chunk()
+        left = self._left
+        if left == 0:
+            return 0
+        if left is not None and left < len(view):
+            view = view[:left]
+        early = self._early
+        if early:
+            count = min(len(early), len(view))
+            view[:count] = early[:count]
+            self._early = early[count:]
+        else:
+            count = await self._connection.readinto(view)
+        if left is not None:
+            if not count:
+                raise SourceError(self._name, "connection closed before the end of the file", False)
+            self._left = left - count
+        return count
+
+    def close(self):
+        self._connection.close()
+
+    async def _ask(self, request):
+        """Send the request; (status, the headers we use) of the answer. Informational answers are passed over."""
+        await self._connection.write(request)
+        self._budget = _MAX_HEAD
+        status = 0
+        while True:
+            line = await self._line()
+            if not status:
+                status = ok = _status(line)
+                headers = {}
+            elif line != b"\r\n" and line != b"\n":
+                ok = _keep_header(headers, line)
+            elif status >= 200:
+                return status, headers
+            else:
+                status = 0
+            if not ok:
+                raise _malformed(self._name, "head")
+
+    def _start(self, headers, offset, total):
+        """Make ready for the body. total: the file's length if this is its rest from ``offset`` on, else 0."""
+        if headers.get(b"content-encoding", "identity").lower() != "identity":
+            raise SourceError(self._name, "has a Content-Encoding: switch that off for this file")
+        length = headers.get(b"content-length")
+        coding = headers.get(b"transfer-encoding")
+        if (coding and (length or coding.lower() != "chunked")) or (length and not _is_number(length)):
+            raise _malformed(self._name, "length")
+        self.offset = offset if total else 0
+        self.length = None
+        self.validator = _validator(headers)
+        self._chunked = bool(coding)
+        # Left of the body, or of the current chunk. None: until close, or before the first chunk.
+        self._left = None
+        if not coding and (length or total):
+            self.length = total or int(length)
+            self._left = self.length - self.offset
+
+    async def _next_chunk(self):
+        """Read the line before a chunk. Trailers stay unread: nothing follows on this connection."""
+        self._budget = _MAX_CHUNK_LINE
+        if self._left is None or await self._line() == b"\r\n":
+            line = await self._line()
+            size = line.partition(b";")[0].strip()
+            if line[-2:] == b"\r\n" and 0 < len(size) < 8 and not size.strip(b"0123456789abcdefABCDEF"):
+                self._left = int(size, 16)
+                self._chunked = self._left > 0
+                return
+        raise _malformed(self._name, "chunk")
+
+    async def _line(self):
+        """One line with its end; of a long header that we do not use only the beginning."""
+        line = newline = b""
+        while not newline:
+            if not self._early:
+                piece = bytearray(_PIECE)
+                count = await self._connection.readinto(piece)
+                if not count:
+                    raise SourceError(self._name, "connection closed before the end of the file", False)
+                self._early = bytes(piece[:count])
+            part, newline, self._early = self._early.partition(b"\n")
+            self._budget -= len(part) + 1
+            if self._budget < 0:
+                raise _malformed(self._name, "endless head")
+            if len(line) < _PIECE or (len(line) < _MAX_KEPT and _header_name(line) in _USED_HEADERS):
+                line += part + newline
+        return line
+
+
+def _request(address, offset, validator):
+    _, user, password, _, _, path = address
+    lines = [
+        "GET %s HTTP/1.1" % path,
+        "Host: " + authority(address),
+        "User-Agent: Arus",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    ]
+    if user is not None:
+        lines.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
+    if offset:
+        lines.append("Range: bytes=%d-" % offset)
+        if validator:
+            lines.append("If-Range: " + validator)
+    return "\r\n".join(lines + ["\r\n"]).encode()
+
+
+def _status(line):
+    """The three digits of a status line as a number, 0 if it is none."""
+    digits = line[9:12]
+    if line[:7] != b"HTTP/1." or line[8:9] != b" " or not digits.isdigit() or line[12:13].strip():
+        return 0
+    return int(digits)
+
+
+def _header_name(line):
+    return line.partition(b":")[0].lower()
+
+
+def _keep_header(headers, line):
+    """Put a header we use into ``headers``; False if the line is malformed or contradicts an earlier one."""
+    name = _header_name(line)
+    value = line[len(name) + 1 :].strip()
+    # Folded lines and space before the colon: two readers could see two different answers (RFC 9112, 5.1, 5.2).
+    if len(name) == len(line) or name != name.strip() or not name:
+        return False
+    if name in _USED_HEADERS and value:
+        if min(value) < 0x20 or max(value) > 0x7E:
+            return False
+        value = value.decode()
+        return headers.setdefault(name, value) == value
+    return True
+
+
+def _is_number(text):
+    return text.isdigit() and len(text) <= 10
+
+
+def _validator(headers):
+    """What If-Range may carry: a strong ETag, else the date (RFC 9110, 13.1.5)."""
+    validator = headers.get(b"etag", "")
+    if validator[:1] != '"':
+        validator = headers.get(b"last-modified", "")
+    return validator if 0 < len(validator) <= _MAX_VALIDATOR else None
+
+
+def _total(headers, offset, validator, expected_length):
+    """The file's length, from a 206 that carries exactly its rest from ``offset`` on, of the same file; else 0.
+
+    (An answer in several parts has no Content-Range: RFC 9110, 15.3.7.2.)
+    """
+    content_range = headers.get(b"content-range", "").lower()
+    total = content_range.rpartition("/")[2]
+    if not _is_number(total):
+        return 0
+    total = int(total)
+    rest = str(total - offset)
+    # Some servers ignore If-Range and send the rest of whatever file they have now: hence the validators.
+    if (
+        total > offset
+        and content_range == "bytes %d-%d/%d" % (offset, total - 1, total)
+        and headers.get(b"content-length", rest) == rest
+        and expected_length in (None, total)
+        and (not validator or _validator(headers) in (None, validator))
+    ):
+        return total
+    return 0
+
+
+def _follow(name, address, location):
+    """The (url, address) that a redirect leads to (RFC 3986, 5.2)."""
+    scheme = address[0]
+    head, absolute, _ = location.partition("://")
+    if location[:2] == "//":
+        location = scheme + ":" + location
+    elif not absolute or not head.isalpha():
+        if location[0] != "/":
+            path = address[5].partition("?")[0]
+            location, mark, query = location.partition("?")
+            location = (_beside(path, location) if location else path) + mark + query
+        location = scheme + "://" + authority(address) + location
+    try:
+        target = parse_url(location)
+    except SourceError as error:
+        raise SourceError(name, "redirects to a " + error.args[1])
+    if target[0] != scheme and target[0] != "https":
+        raise SourceError(name, "redirects from https to http: give another location")
+    # The password is for this host only: no other one gets it.
+    if target[1] is None and target[0] == scheme and target[3:5] == address[3:5]:
+        target = address[:5] + target[5:]
+    return location, target
+
+
+def _beside(path, relative):
+    """Where ``relative`` leads from ``path``, dots resolved."""
+    segments = path.split("/")[:-1]
+    for segment in relative.split("/"):
+        if segment == "..":
+            segments = segments[:-1] or segments
+        elif segment != ".":
+            segments.append(segment)
+    return "/".join(segments)
+
+
+def _malformed(name, what):
+    return SourceError(name, "no proper HTTP (%s): check port, server and proxies" % what, False)
+
+
+def _refusal(name, status):
+    later = status >= 500 or status in (408, 429)
+    if status == 401:
+        text = "correct user and password in the location"
+    elif status == 403:
+        text = "no permission, or a signed location has expired"
+    elif status == 404 or status == 410:
+        text = "no such file: check the location"
+    elif later:
+        text = "the server has a problem: try again later"
+    else:
+        text = "check location and server"
+    return SourceError(name, "HTTP %d, %s" % (status, text), not later)

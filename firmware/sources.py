@@ -1,0 +1,101 @@
+"""Update files opened as streams: the scheme of a location picks the module that reads it."""
+
+from binascii import unhexlify
+from errno import EIO
+
+from micropython import const
+
+# Release pages redirect to signed URLs of well over a thousand characters.
+_MAX_URL = const(4000)
+_PORTS = {"http": 80, "https": 443}
+
+
+class SourceError(OSError):
+    """A location that gives no file: ``args`` is (EIO, words for the operator, without secrets).
+
+    ``permanent`` is True when the same location, asked again, would fail again.
+    """
+
+    def __init__(self, name, text, permanent=True):
+        super().__init__(EIO, name + ": " + text)
+        self.permanent = permanent
+
+
+async def open_source(url, dial, **options):
+    """Open the file at ``url``; the options and the stream that comes back are those of ``firmware.http.open``.
+
+    Raises SourceError, or OSError when the network fails.
+    """
+    # Late, because the protocol's module imports this one; one that is not used costs no memory.
+    from firmware import http
+
+    return await http.open(url, dial, **options)
+
+
+def parse_url(url):
+    """Split ``url`` into (scheme, user, password, host, port, path); SourceError if it cannot be used.
+
+    scheme and host: lower case, an IPv6 address without its brackets. user and password: bytes, percent-decoded,
+    None without userinfo. path: as it goes into a request, with the query, without the fragment (RFC 3986).
+    """
+    raw = url.encode()
+    if len(raw) > _MAX_URL:
+        raise SourceError("location", "longer than %d characters" % _MAX_URL)
+    if raw and (min(raw) < 0x21 or max(raw) > 0x7E):
+        raise SourceError("location", "has a space, control or non-ASCII character: percent-encode it")
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _PORTS:
+        raise SourceError("location", "does not start with http:// or https://")
+    end = min([at for at in map(rest.find, "/?#") if at >= 0] or [len(rest)])
+    userinfo, at, place = rest[:end].rpartition("@")
+    user = password = None
+    if at:
+        user, _, password = userinfo.partition(":")
+        user, password = _unquote(user), _unquote(password)
+    host, colon, port = place.rpartition(":")
+    if not colon or "]" in port:
+        host, port = place, ""
+    if host[:1] == "[" and host[-1:] == "]":
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    port = port or str(_PORTS[scheme])
+    if not host or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
+        raise SourceError("location", "host or port is wrong (in a password, percent-encode special characters)")
+    path = rest[end:].partition("#")[0]
+    if path[:1] != "/":
+        path = "/" + path
+    return scheme, user, password, host.lower(), int(port), path
+
+
+def authority(address):
+    """host, host:port or [IPv6]:port of what ``parse_url`` gave; the scheme's own port is left out."""
+    scheme, _, _, host, port, _ = address
+    if ":" in host:
+        host = "[%s]" % host
+    return host if port == _PORTS[scheme] else "%s:%d" % (host, port)
+
+
+def redact(url):
+    """``url`` for logs and errors: without userinfo and query, where passwords and signatures stand."""
+    try:
+        address = parse_url(url)
+    except SourceError:
+        # Who knows which part of it is the password.
+        return "unusable location"
+    path, mark, _ = address[5].partition("?")
+    hidden = "://" if address[1] is None else "://***@"
+    return address[0] + hidden + authority(address) + path + (mark and "?***")
+
+
+def _unquote(text):
+    first, *escaped = text.encode().split(b"%")
+    for part in escaped:
+        try:
+            first += unhexlify(part[:2]) + part[2:]
+        except ValueError:
+            part = b""
+        if len(part) < 2:
+            raise SourceError("location", "user or password has a % that is no escape: write %25")
+    return first

@@ -1,0 +1,61 @@
+"""What has to reach the central system, in order, however often the connection is lost."""
+
+import asyncio
+
+from micropython import const
+
+from .rpc import CallError
+
+_PAUSE = const(30_000)  # ms before a message that wasn't answered is sent again on the same connection
+
+
+class Outbox:
+    """Sends what is in its queues, one message at a time; the queue added first goes first.
+
+    A queue has peek() -> (action, payload) of its head, or None, and pop(), which forgets the head for good. Until
+    pop() is called peek() gives the same head, since it may have to be sent again. A queue that gets something new to
+    send calls wake().
+    """
+
+    def __init__(self, log=print, pause=_PAUSE):
+        self._log = log
+        self._pause = pause
+        self._queues = []
+        self._news = asyncio.Event()
+
+    def add(self, queue):
+        """Send what is in this queue, too."""
+        self._queues.append(queue)
+
+    def wake(self):
+        """There is something new in a queue, or a reason to try again."""
+        self._news.set()
+
+    async def run(self, session):
+        """Send for ever, while the session is registered."""
+        while True:
+            await session.accepted.wait()
+            self._news.clear()
+            for queue in self._queues:
+                head = queue.peek()
+                if head:
+                    await self._deliver(session, queue, head)
+                    break
+            else:
+                await self._news.wait()
+
+    async def _deliver(self, session, queue, head):
+        action, payload = head
+        try:
+            await session.call(action, payload)
+        except CallError as error:
+            # An answer, too: the central system has it and doesn't want it, now or later.
+            self._log("%s was answered with %s" % (action, error))
+        except OSError as error:
+            self._log("%s will be sent again: %s" % (action, error))
+            try:
+                await asyncio.wait_for_ms(self._news.wait(), self._pause)
+            except asyncio.TimeoutError:
+                pass
+            return
+        queue.pop()

@@ -1,0 +1,129 @@
+"""OCPP-J 1.6: CALL, CALLRESULT and CALLERROR over one WebSocket connection."""
+
+import asyncio
+import errno
+import json
+import os
+from binascii import hexlify
+
+from micropython import const
+
+_CALL = const(2)
+_CALLRESULT = const(3)
+_CALLERROR = const(4)
+_MAX_DESCRIPTION = const(255)  # characters (4.2.3)
+
+
+class CallError(Exception):
+    """A CALLERROR, ours or the central system's. code: one of OCPP-J 1.6, 4.2.3."""
+
+    def __init__(self, code, description=""):
+        super().__init__(code, description)
+        self.code = code
+        self.description = description
+
+    def __str__(self):
+        return "%s: %s" % (self.code, self.description)
+
+
+class Rpc:
+    """The calls of both sides over one connection.
+
+    dispatch(action, payload) -> (answer, after) answers a call of the central system at once, or raises CallError.
+    after is None or a function to be called when the answer was sent or turned out impossible to send.
+    timeout: ms to wait for an answer.
+    """
+
+    def __init__(self, websocket, dispatch, *, timeout=30_000, log=print):
+        self._websocket = websocket
+        self._dispatch = dispatch
+        self._timeout = timeout
+        self._log = log
+        self._prefix = hexlify(os.urandom(4)).decode() + "-"  # no id of an earlier connection comes again
+        self._count = 0
+        self._turn = asyncio.Lock()  # first come, first served
+        self._pending = None  # the id of our call in flight
+        self._answer = None
+        self._answered = asyncio.Event()
+        self._lost = False
+
+    async def call(self, action, payload):
+        """Call the central system and return the payload of its answer; calls go out one after the other.
+
+        CallError if the answer is one, or malformed; OSError if there is none in time or the connection is lost.
+        """
+        async with self._turn:
+            self._count += 1
+            self._pending = self._prefix + str(self._count)
+            self._answer = None
+            self._answered.clear()
+            try:
+                if not self._lost:
+                    await self._websocket.send(json.dumps([_CALL, self._pending, action, payload]))
+                    # Not cleared since then: the answer may be here already, and so may the end of the connection.
+                    await asyncio.wait_for_ms(self._answered.wait(), self._timeout)
+            except asyncio.TimeoutError:
+                raise OSError(errno.ETIMEDOUT, "no answer to " + action)
+            finally:
+                self._pending = None
+            answer = self._answer
+        if answer is None:
+            raise OSError(errno.ECONNRESET, "connection lost before the answer to " + action)
+        if answer[0] == _CALLRESULT and isinstance(answer[2], dict):
+            return answer[2]
+        if answer[0] == _CALLERROR and len(answer) > 3 and isinstance(answer[2], str) and isinstance(answer[3], str):
+            raise CallError(answer[2], answer[3])
+        raise CallError("FormationViolation", "malformed answer to " + action)
+
+    async def run(self):
+        """Read, and answer at once, until the connection ends; raises the WebSocket's OSError then."""
+        try:
+            while True:
+                message = self._decode(await self._websocket.receive())
+                if message is None:
+                    self._log("ignored what is no OCPP message")
+                elif message[0] == _CALL:
+                    await self._answer_call(message)
+                elif message[1] == self._pending and len(message) > 2:
+                    self._pending = None  # a second answer would be one too many
+                    self._answer = message
+                    self._answered.set()
+                else:
+                    self._log("ignored an answer to no call, or to one that has timed out")
+        finally:
+            self._lost = True
+            self._answered.set()
+
+    def _decode(self, text):
+        """A list that begins with a known type and an id, or None."""
+        try:
+            # MicroPython's parser doesn't miss a missing end.
+            message = json.loads(text) if isinstance(text, str) and text.rstrip().endswith("]") else None
+        except (ValueError, MemoryError, RuntimeError):  # no JSON, too much of it, nested too deeply
+            return None
+        if not isinstance(message, list) or len(message) < 2:
+            return None
+        if message[0] not in (_CALL, _CALLRESULT, _CALLERROR) or not isinstance(message[1], str):
+            return None
+        if message[-1] is None:
+            message[-1] = {}  # 4.2.1 allows null for an empty payload
+        return message
+
+    async def _answer_call(self, message):
+        after = None
+        try:
+            if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
+                raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")
+            answer, after = self._dispatch(message[2], message[3])
+            text = json.dumps([_CALLRESULT, message[1], answer])
+        except Exception as error:  # whatever it is, the central system waits for one answer and gets it
+            after = None
+            if not isinstance(error, CallError):
+                error = CallError("InternalError", str(error))
+            self._log("answered with " + str(error))
+            text = json.dumps([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
+        try:
+            await self._websocket.send(text)
+        finally:
+            if after:
+                after()

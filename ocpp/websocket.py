@@ -1,0 +1,400 @@
+"""A WebSocket client without extensions (RFC 6455, whose sections are named in brackets)."""
+
+import asyncio
+import hashlib
+import os
+from binascii import b2a_base64
+from errno import ECONNRESET, EINVAL
+
+from micropython import const
+
+# Opcodes (5.2); from _CLOSE on they are control frames
+_CONTINUATION = const(0)
+_TEXT = const(1)
+_BINARY = const(2)
+_CLOSE = const(8)
+_PING = const(9)
+_PONG = const(10)
+
+# Codes of a close (7.4.1)
+_PROTOCOL_ERROR = const(1002)
+_NO_CODE = const(1005)  # this one and the next never travel
+_LOST = const(1006)
+_NOT_UTF8 = const(1007)
+_TOO_BIG = const(1009)
+
+_MAX_CONTROL = const(125)  # bytes
+_SEND_BUFFER = const(512)
+_MAX_RESPONSE = const(4096)  # of the HTTP header
+_MAX_CLOSING = const(5000)  # ms
+
+_MEANINGS = {  # of an HTTP status, or of all that begin with that digit
+    3: "redirected; set the URL to the new address",
+    400: "bad request; check the identity in the URL and the OCPP version",
+    401: "wrong credentials; check the identity and the AuthorizationKey",
+    403: "forbidden; check what the server allows this identity",
+    404: "identity unknown to the server, or wrong path in the URL",
+    5: "fault in the server or a proxy",
+    503: "server not available now",
+}
+
+# The bytes that begin a UTF-8 sequence whose second byte is limited, with the limits (RFC 3629, 4)
+_SECOND_BYTES = b"\xc0\1\0\xc1\1\0\xe0\xa0\xbf\xed\x80\x9f\xf0\x90\xbf\xf4\x80\x8f\xf5\1\0\xf6\1\0\xf7\1\0"
+
+
+class HandshakeError(OSError):
+    """The server's answer doesn't open a WebSocket. status: of HTTP; 101 if something else about it is wrong."""
+
+    def __init__(self, status, text):
+        super().__init__(text)
+        self.status = status
+
+
+class ConnectionClosed(OSError):
+    """The WebSocket has ended. code: from the peer, or for what the peer did wrong; 1006: without a Close frame."""
+
+    def __init__(self, code, reason=""):
+        super().__init__("WebSocket closed: %d %s" % (code, reason))
+        self.code = code
+        self.reason = reason
+
+
+async def connect(url, dial, *, subprotocols=("ocpp1.6",), user=None, password=b"", max_size=16384, timeout=30_000):
+    """Open a WebSocket.
+
+    url: ws:// or wss://, percent-encoded. dial: as Dialer.dial in hw/connection.py. subprotocols: those offered; the
+    server has to choose one. user (str), password (bytes): for Basic authentication. max_size: bytes of a received
+    message. timeout: ms for connecting, for the upgrade, and then for each wait in the middle of a frame.
+    Raises HandshakeError for what the server answers, OSError for all else.
+    """
+    secure, host, port, authority, resource = _parse_url(url)
+    connection = await dial(host, port, secure, timeout=timeout)
+    try:
+        connection.limit(timeout)
+        subprotocol = await _upgrade(connection, authority, resource, subprotocols, user, password)
+        connection.limit(None)
+        return WebSocket(connection, subprotocol, max_size, min(timeout, _MAX_CLOSING))
+    except BaseException:
+        connection.close()
+        raise
+
+
+class WebSocket:
+    """An open WebSocket: one task may receive, any may send.
+
+    Whatever ends in the middle of a frame (an error, a time-out, a cancelled receive or send) ends the connection.
+    """
+
+    def __init__(self, connection, subprotocol, max_size, closing_timeout):
+        self.subprotocol = subprotocol
+        self._connection = connection
+        self._max_size = max_size
+        self._closing_timeout = closing_timeout
+        self._control = memoryview(bytearray(_MAX_CONTROL))  # a frame's header, then a control frame's payload
+        self._frame = memoryview(bytearray(_SEND_BUFFER))
+        self._sending = asyncio.Lock()
+        self._closing = False  # a Close was sent, or the connection dropped
+        self._receiving = False
+        self._ended = asyncio.Event()
+
+    @property
+    def last_received(self):
+        """ticks_ms of the last byte."""
+        return self._connection.last_received
+
+    async def receive(self):
+        """Return the next message: str, or bytes if it is binary. Answers pings. ConnectionClosed at the end."""
+        self._receiving = True
+        try:
+            while True:
+                message = await self._receive()
+                if not self._closing:
+                    return message
+        except ConnectionClosed as error:
+            end = error
+        except MemoryError:
+            end = ConnectionClosed(_TOO_BIG, "no memory")
+        except OSError as error:
+            self.abort()
+            raise ConnectionClosed(_LOST, str(error))
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self._receiving = False
+        await self._finish(end.code, end.reason)
+        raise end
+
+    async def send(self, text):
+        """Send a text message."""
+        await self._send(_TEXT, memoryview(text))  # of a str: its UTF-8, without a copy
+
+    async def ping(self, payload=b""):
+        """Send a ping; its answer shows in last_received."""
+        await self._send(_PING, payload)
+
+    async def close(self, code=1000, reason=""):
+        """Do the closing handshake (7.1.2) as far as the server joins in, and drop the connection."""
+        self._connection.limit(self._closing_timeout)
+        try:
+            await self._send_close(code, reason)
+            if self._receiving:
+                await self._ended.wait()  # the server's Close comes to that task
+            else:
+                await self.receive()  # raises when it has come
+        except OSError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self):
+        """Drop the connection at once."""
+        self._closing = True
+        self._connection.close()
+        self._ended.set()
+
+    async def _finish(self, code, reason):
+        """Answer with a Close, wait for the server to close TCP, which is its part (7.1.1), and drop the connection."""
+        self._connection.limit(self._closing_timeout)
+        try:
+            if not self._closing:
+                await self._send_close(code, reason)
+            while await self._connection.readinto(self._control):
+                pass  # what comes after a Close doesn't count (5.5.1)
+        except OSError:
+            pass
+        finally:
+            self.abort()
+
+    async def _receive(self):
+        """Read frames until a message is complete (5.4); ConnectionClosed for a Close and for what isn't allowed."""
+        buffer = None
+        size = 0
+        while True:
+            final, opcode, length = await self._header()
+            if opcode >= _CLOSE:
+                await self._receive_control(opcode, length)
+                continue
+            if (opcode == _CONTINUATION) != (buffer is not None):
+                raise ConnectionClosed(_PROTOCOL_ERROR, "fragments out of order")
+            if size + length > self._max_size:
+                raise ConnectionClosed(_TOO_BIG, "more than %d bytes" % self._max_size)
+            if buffer is None:
+                # Servers fragment only long messages: then the largest one is made room for, once.
+                buffer = bytearray(length if final else self._max_size)
+                kind = opcode
+            await self._connection.readexactly(memoryview(buffer)[size : size + length])
+            size += length
+            if final:
+                return _text(buffer, size) if kind == _TEXT else bytes(memoryview(buffer)[:size])
+
+    async def _header(self):
+        """Read the header of a frame (5.2); return whether it is a message's last, opcode, length of its payload."""
+        header = self._control
+        await self._connection.idle()
+        await self._connection.readexactly(header[:2])
+        first = header[0]
+        length = header[1]
+        final = first >= 0x80
+        opcode = first & 0x0F
+        if first & 0x70 or opcode > _PONG or _BINARY < opcode < _CLOSE:
+            raise ConnectionClosed(_PROTOCOL_ERROR, "reserved bit or opcode")
+        if length >= 0x80:
+            raise ConnectionClosed(_PROTOCOL_ERROR, "masked")
+        if opcode >= _CLOSE and not (final and length <= _MAX_CONTROL):
+            raise ConnectionClosed(_PROTOCOL_ERROR, "bad control frame")
+        if length > _MAX_CONTROL:
+            end, least = (4, 126) if length == 126 else (10, 65536)
+            await self._connection.readexactly(header[2:end])
+            length = int.from_bytes(header[2:end], "big")
+            if length < least or length >> 63:
+                raise ConnectionClosed(_PROTOCOL_ERROR, "bad length")
+        return final, opcode, length
+
+    async def _receive_control(self, opcode, length):
+        """Read the payload of a control frame and do what it asks for (5.5)."""
+        payload = self._control[:length]
+        await self._connection.readexactly(payload)
+        if opcode == _PING:
+            await self._send(_PONG, payload)
+        elif opcode == _CLOSE:
+            if length == 0:
+                raise ConnectionClosed(_NO_CODE)
+            code = int.from_bytes(payload[:2], "big")
+            if length == 1 or not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+                raise ConnectionClosed(_PROTOCOL_ERROR, "invalid close code")
+            raise ConnectionClosed(code, _text(bytes(payload[2:]), length - 2))
+
+    async def _send_close(self, code, reason):
+        await self._send(_CLOSE, b"" if code == _NO_CODE else code.to_bytes(2, "big") + reason.encode())
+
+    async def _send(self, opcode, payload):
+        if opcode >= _CLOSE and len(payload) > _MAX_CONTROL:
+            raise ValueError("bad control frame")
+        async with self._sending:
+            # A pong is due until the server's Close has come (5.5.2), even after ours.
+            if self._closing and opcode != _PONG:
+                raise ConnectionClosed(_LOST, "closed")
+            if opcode == _CLOSE:
+                self._closing = True
+            try:
+                await self._write(opcode, payload)
+            except BaseException:
+                self.abort()
+                raise
+
+    async def _write(self, opcode, payload):
+        """Write one frame (5.2), masked (5.3), a bufferful at a time."""
+        frame = self._frame
+        length = len(payload)
+        frame[0] = 0x80 | opcode
+        if length < 126:
+            frame[1] = 0x80 | length
+            end = 2
+        elif length < 65536:
+            frame[1] = 0x80 | 126
+            frame[2:4] = length.to_bytes(2, "big")
+            end = 4
+        else:
+            frame[1] = 0x80 | 127
+            frame[2:10] = length.to_bytes(8, "big")
+            end = 10
+        mask = os.urandom(4)
+        frame[end : end + 4] = mask
+        end += 4
+        start = 0
+        while True:
+            stop = min(length, start + _SEND_BUFFER - end)
+            shift = end - start
+            for i in range(start, stop):
+                frame[shift + i] = payload[i] ^ mask[i & 3]
+            await self._connection.write(frame[: shift + stop])
+            if stop == length:
+                return
+            start = stop
+            end = 0
+
+
+def _parse_url(url):
+    """Return (secure, host, port, Host header, resource name) of a WebSocket URL (3)."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    authority = rest.split("/")[0].split("?")[0]
+    resource = rest[len(authority) :]
+    address, bracket, name = authority.rpartition("]")  # with a bracket it is an IPv6 address
+    name, _, port = name.partition(":")
+    host = address[1:] if bracket else name
+    default = "443" if scheme == "wss" else "80"
+    port = port or default
+    if not (
+        scheme in ("ws", "wss")
+        and host
+        and (not bracket or (address[0] == "[" and not name))
+        and port.isdigit()
+        and 0 < int(port) < 65536
+        and "@" not in authority
+        and "#" not in rest
+        and all("!" <= char <= "~" for char in rest)
+    ):
+        raise OSError(EINVAL, "the URL must be ws(s)://HOST:PORT/PATH, without credentials")
+    if not resource.startswith("/"):
+        resource = "/" + resource
+    header = "[%s]" % host if bracket else host
+    if port != default:
+        header += ":" + port
+    return scheme == "wss", host, int(port), header, resource
+
+
+async def _upgrade(connection, authority, resource, subprotocols, user, password):
+    """Do the opening handshake (4.1) and return the subprotocol that the server chose."""
+    key = _base64(os.urandom(16))
+    lines = [
+        "GET %s HTTP/1.1" % resource,
+        "Host: " + authority,
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: " + key,
+        "Sec-WebSocket-Version: 13",
+    ]
+    if subprotocols:
+        lines.append("Sec-WebSocket-Protocol: " + ", ".join(subprotocols))
+    if user is not None:
+        lines.append("Authorization: Basic " + _base64(user.encode() + b":" + password))
+    await connection.write("\r\n".join(lines + ["\r\n"]).encode())
+
+    headers = await _read_response(connection)
+    accept = _base64(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
+    chosen = headers.get(b"sec-websocket-protocol")
+    subprotocol = None
+    for offered in subprotocols:
+        if offered.encode() == chosen:
+            subprotocol = offered
+    if headers.get(b"upgrade", b"").lower() != b"websocket":
+        wrong = b"upgrade"
+    elif b"upgrade" not in tokens:
+        wrong = b"connection"
+    elif headers.get(b"sec-websocket-accept") != accept.encode():
+        wrong = b"sec-websocket-accept"
+    elif headers.get(b"sec-websocket-extensions"):
+        wrong = b"sec-websocket-extensions"
+    elif not subprotocol and (chosen or subprotocols):
+        wrong = b"sec-websocket-protocol"
+    else:
+        return subprotocol
+    raise HandshakeError(101, "upgrade with a wrong " + wrong.decode())
+
+
+async def _read_response(connection):
+    """Read the answer to the upgrade; return its headers, names in lower case. HandshakeError for all but a 101."""
+    left = _MAX_RESPONSE
+    headers = None
+    while True:
+        line = await connection.readline(left)
+        left -= len(line)
+        if not line.endswith(b"\n"):
+            raise OSError(ECONNRESET, "connection closed during the upgrade")
+        if headers is None:
+            _check_status(line)
+            headers = {}
+            continue
+        if line in (b"\r\n", b"\n"):
+            return headers
+        name, colon, value = line.partition(b":")
+        if not colon or name.strip() != name:
+            raise HandshakeError(101, "malformed header")
+        name = name.lower()
+        value = value.strip()
+        headers[name] = headers[name] + b", " + value if name in headers else value
+
+
+def _check_status(line):
+    """Check that an HTTP status line says 101 Switching Protocols."""
+    digits = line[9:12]
+    if line[:7] != b"HTTP/1." or line[8:9] != b" " or line[12:13] not in (b" ", b"\r", b"\n") or not digits.isdigit():
+        raise HandshakeError(0, "the server's answer is not HTTP")
+    status = int(digits)
+    if status != 101 or line[7:8] == b"0":
+        meaning = _MEANINGS.get(status) or _MEANINGS.get(status // 100, "no WebSocket; check the URL")
+        raise HandshakeError(status, "HTTP %d: %s" % (status, meaning))
+
+
+def _base64(data):
+    return b2a_base64(data).strip().decode()
+
+
+def _text(data, size):
+    """Decode UTF-8. str() lets overlong forms, surrogates and what is beyond U+10FFFF pass, this doesn't."""
+    try:
+        text = str(memoryview(data)[:size], "utf-8")
+    except UnicodeError:
+        raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
+    if len(text) < size:  # not just ASCII
+        for i in range(0, len(_SECOND_BYTES), 3):
+            lead = _SECOND_BYTES[i : i + 1]
+            at = data.find(lead, 0, size)
+            while at >= 0:
+                if not _SECOND_BYTES[i + 1] <= data[at + 1] <= _SECOND_BYTES[i + 2]:
+                    raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
+                at = data.find(lead, at + 1, size)
+    return text

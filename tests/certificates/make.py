@@ -1,0 +1,79 @@
+"""Makes the certificates of the TLS tests, once: `python tests/certificates/make.py`. Its outputs are committed.
+
+None of the keys protects anything. The certificates last until 2125, except expired.pem and future.pem.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+FOLDER = Path(__file__).parent
+START = datetime(2024, 1, 1)
+END = datetime(2125, 1, 1)
+
+Key = ec.EllipticCurvePrivateKey
+
+
+def name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def authority(stem: str) -> tuple[Key, x509.Name]:
+    """Make a CA and return what signs with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = name(f"Arus test {stem}")
+    builder = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), START, END)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    (FOLDER / f"{stem}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return key, subject
+
+
+def server(
+    stem: str,
+    ca: tuple[Key, x509.Name],
+    key: Key,
+    *,
+    host: str = "localhost",
+    start: datetime = START,
+    end: datetime = END,
+) -> None:
+    """Make a server's certificate; localhost's is for 127.0.0.1 and ::1 too."""
+    names: list[x509.GeneralName] = [x509.DNSName(host)]
+    if host == "localhost":
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+    builder = (
+        x509.CertificateBuilder(ca[1], name(host), key.public_key(), x509.random_serial_number(), start, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca[0].public_key()), critical=False)
+    )
+    certificate = builder.sign(ca[0], hashes.SHA256())
+    (FOLDER / f"{stem}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+def main() -> None:
+    ca = authority("ca")
+    other = authority("other_ca")
+    key = ec.generate_private_key(ec.SECP256R1())  # one for all servers
+    (FOLDER / "server_key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    server("server", ca, key)
+    server("wrong_name", ca, key, host="elsewhere.example")
+    server("expired", ca, key, end=datetime(2024, 2, 1))
+    server("future", ca, key, start=datetime(2124, 1, 1))
+    server("untrusted", other, key)
+
+
+if __name__ == "__main__":
+    main()

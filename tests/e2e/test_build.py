@@ -1,0 +1,115 @@
+"""Update files: other people's tools accept what tools/build.py makes, and it refuses what can't become one."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import build
+import pytest
+from littlefs import LittleFS
+
+IMAGES = Path(__file__).resolve().parents[3] / "shared" / "images"
+COMBINED = IMAGES / "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"
+
+needs_real_image = pytest.mark.skipif(not COMBINED.exists(), reason="the real MicroPython images are not at hand")
+
+
+def esptool(path: Path) -> str:
+    command = [sys.executable, "-m", "esptool", "--chip", "esp32", "image-info", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return build.application("1.2.3")
+
+
+def test_esptool_accepts_the_made_image(tmp_path: Path) -> None:
+    path = tmp_path / "image.bin"
+    path.write_bytes(build.made_image())
+    report = esptool(path)
+    assert "Checksum" in report
+    assert "invalid" not in report
+    assert report.count("(valid)") == 2
+
+
+def test_esptool_accepts_an_update_file(tmp_path: Path, files: dict[str, bytes]) -> None:
+    path = tmp_path / "update.bin"
+    path.write_bytes(build.update_file(build.made_image(), build.bundle(files, "1.2.3")))
+    assert esptool(path).count("(valid)") == 2
+
+
+def test_littlefs_python_reads_the_bundle(files: dict[str, bytes]) -> None:
+    payload = build.bundle(files, "1.2.3")[build.SECTOR :]
+    assert len(payload) % build.SECTOR == 0
+    filesystem = LittleFS(block_size=512, block_count=len(payload) // 512, mount=False)
+    filesystem.context.buffer = bytearray(payload)
+    filesystem.mount()
+    found = {
+        f"{folder}/{name}".lstrip("/"): filesystem.open(f"{folder}/{name}", "rb").read()
+        for folder, _, names in filesystem.walk("/")
+        for name in names
+    }
+    assert found == files
+
+
+def test_the_bundles_header_says_what_it_holds(files: dict[str, bytes]) -> None:
+    data = build.bundle(files, "1.2.3")
+    magic, layout, block, length, version, digest = build.BUNDLE_HEADER.unpack_from(data)
+    assert (magic, layout, block, length) == (b"ARUSAPP\0", 1, 512, len(data) - 4096)
+    assert version.rstrip(b"\0") == b"1.2.3"
+    assert digest == hashlib.sha256(data[4096:]).digest()
+    assert data[4064:4096] == hashlib.sha256(data[:4064]).digest()
+
+
+def test_the_same_application_makes_the_same_file(files: dict[str, bytes]) -> None:
+    assert build.bundle(files, "1.2.3") == build.bundle(build.application("1.2.3"), "1.2.3")
+
+
+def test_the_application_is_compiled_but_for_main_py(files: dict[str, bytes]) -> None:
+    assert [name for name in files if name.endswith(".py")] == ["main.py"]
+    assert {"version.mpy", "ocpp/websocket.mpy", "firmware/update.mpy", "hw/slots.mpy"} <= files.keys()
+
+
+@needs_real_image
+def test_the_application_image_is_found_in_a_combined_file() -> None:
+    image = build.app_image(COMBINED.read_bytes())
+    assert len(image) == 1_429_744
+    assert build.app_image(image) == image
+
+
+@needs_real_image
+def test_an_update_file_of_the_real_image_fits_the_stock_slot(files: dict[str, bytes]) -> None:
+    image = build.app_image(COMBINED.read_bytes())
+    assert len(build.update_file(image, build.bundle(files, "1.2.3"))) <= 0x180000
+
+
+@pytest.mark.parametrize("version", ["", "1 2", 'x"y', "1\n", "v" * 33, "ä"])
+def test_a_version_that_would_garble_a_log_is_refused(version: str) -> None:
+    with pytest.raises(build.BuildError, match="version"):
+        build.application(version)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<html>" * 100, "first byte"),
+        (b"\xe9" + bytes(500), "descriptor"),
+        (build.made_image()[:-1], "download it again"),
+        (build.made_image()[:300], "download it again"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_to_do(data: bytes, words: str) -> None:
+    with pytest.raises(build.BuildError, match=words):
+        build.app_image(data)
+
+
+def test_a_module_that_does_not_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "hw").mkdir()
+    (tmp_path / "hw" / "broken.py").write_text("def (")
+    monkeypatch.setattr(build, "REPOSITORY", tmp_path)
+    with pytest.raises(build.BuildError, match=r"hw/broken\.py"):
+        build.application("1")

@@ -1,0 +1,93 @@
+"""tools/simulate.py as a newcomer runs it: in a process of its own, its output in a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from pathlib import Path
+
+from central_system import CentralSystem
+from desk import QUERY
+from scenarios import SCENARIOS
+
+
+async def start(repository: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "tools/simulate.py",
+        *arguments,
+        cwd=repository,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def run(repository: Path, *arguments: str) -> tuple[int | None, str]:
+    process = await start(repository, *arguments)
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_it_shows_an_update_from_the_request_to_installed(repository: Path) -> None:
+    status, output = await run(repository, "--speed", "10")
+    assert status == 0, output
+    shown = re.findall(r"FirmwareStatusNotification: (\w+)|BootNotification, version ([\d.]+)$|(rst:)", output, re.M)
+    for words in (
+        "UpdateFirmware http://127.0.0.1",
+        QUERY.replace("&", "&amp;"),
+        "[FW-OCPP] Progress: 100%",
+        "FirmwareStatusNotification: Installed",
+        "What the central system received",
+        "As it should be:",
+    ):
+        assert words in output
+    order = ["Downloading", "Downloaded", "Installing", "rst:", "2.0.0", "Installed"]
+    assert ["".join(match) for match in shown][2 : 2 + len(order)] == order
+    assert "\033" not in output
+
+
+async def test_it_plays_a_scenario(repository: Path) -> None:
+    status, output = await run(repository, "--scenario", "file-not-found")
+    assert (status, "DownloadFailed" in output) == (0, True), output
+
+
+async def test_it_lists_the_scenarios(repository: Path) -> None:
+    status, output = await run(repository, "--list")
+    assert status == 0
+    assert [line.split()[0] for line in output.splitlines()] == list(SCENARIOS)
+
+
+async def test_an_unknown_scenario_is_one_sentence(repository: Path) -> None:
+    status, output = await run(repository, "--scenario", "nonsense")
+    assert status == 1
+    assert output == "simulate.py: there is no scenario nonsense; --list tells what there is\n"
+
+
+async def test_a_micropython_that_is_none_is_one_sentence(repository: Path) -> None:
+    for file in ("README.md", "nowhere.bin"):
+        status, output = await run(repository, "--micropython", file)
+        assert status == 1
+        assert re.search(r"simulate.py: .*\n$", output)
+        assert "Traceback" not in output
+
+
+async def test_it_attaches_to_another_central_system_until_ctrl_c(repository: Path) -> None:
+    async with CentralSystem(password="sixteen letters!") as central:
+        options = ("--csms", central.url, "--id", "DESK-7", "--password", "sixteen letters!", "--speed", "10")
+        process = await start(repository, *options)
+        assert process.stdout
+        location = ""
+        while not location:
+            line = (await process.stdout.readline()).decode()
+            assert line, "it ended"
+            location = "".join(re.findall(r"https?://\S+\.bin", line))
+        boot = await central.wait_for("BootNotification")
+        assert boot.identity == "DESK-7"
+        await central.update_firmware("DESK-7", location)
+        await central.wait_for("FirmwareStatusNotification", lambda payload: payload["status"] == "Installed")
+        process.send_signal(signal.SIGINT)
+        output, _ = await process.communicate()
+        assert (process.returncode, b"Traceback" in output) == (0, False), output.decode()
+        assert central.violations == []

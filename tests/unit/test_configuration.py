@@ -1,0 +1,169 @@
+import json
+import unittest
+
+from ocpp.configuration import KEYS, Configuration
+from scripted import Store
+
+PASSWORD = b"sixteen-letters!"
+HEX = "7369787465656e2d6c65747465727321"
+
+
+class Fixture:
+    def __init__(self, stored=None, **overrides):
+        self.store = Store()
+        if stored is not None:
+            self.store.records["configuration"] = stored
+        self.log = []
+        self.configuration = Configuration(self.store, overrides, self.log.append)
+
+    def again(self):
+        """The configuration after a reset."""
+        return Configuration(self.store, {}, self.log.append)
+
+    @property
+    def stored(self):
+        return json.loads(self.store.records["configuration"])
+
+
+class Values(unittest.TestCase):
+    def test_defaults_fit_their_own_limits(self):
+        configuration = Fixture().configuration
+        for key, (default, lowest, highest, _) in KEYS.items():
+            value = configuration.get(key)
+            self.assertEqual(value, default)
+            self.assertTrue(lowest <= (value if isinstance(value, int) else len(value)) <= highest or value == b"", key)
+
+    def test_changed_value_has_its_type_and_survives_a_reset(self):
+        fixture = Fixture()
+        self.assertEqual(fixture.configuration.set("HeartbeatInterval", "60"), "Accepted")
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 60)
+        self.assertEqual(fixture.again().get("HeartbeatInterval"), 60)
+
+    def test_only_what_differs_is_stored_and_the_same_value_is_not_written_again(self):
+        fixture = Fixture()
+        for text in ("60", "60", "060"):
+            self.assertEqual(fixture.configuration.set("HeartbeatInterval", text), "Accepted")
+        self.assertEqual(fixture.store.writes, 1)
+        self.assertEqual(fixture.stored, {"HeartbeatInterval": "60"})
+        fixture.configuration.set("HeartbeatInterval", "14400")
+        self.assertEqual(fixture.stored, {})
+
+    def test_unknown_key_is_not_supported(self):
+        self.assertEqual(Fixture().configuration.set("heartbeatinterval", "60"), "NotSupported")
+
+    def test_read_only_key_is_rejected(self):
+        configuration = Fixture().configuration
+        for key in ("NumberOfConnectors", "SupportedFeatureProfiles", "GetConfigurationMaxKeys"):
+            self.assertEqual(configuration.set(key, "2"), "Rejected")
+            self.assertEqual(configuration.get(key), KEYS[key][0])
+
+    def test_value_out_of_type_or_bounds_is_rejected(self):
+        fixture = Fixture()
+        for text in ("", "0", "-5", "+5", " 5", "5 ", "1_000", "1e3", "0x10", "5.0", "true", "99999999", "9" * 500, "\u0665"):
+            self.assertEqual(fixture.configuration.set("HeartbeatInterval", text), "Rejected", text)
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
+        self.assertEqual(fixture.store.writes, 0)
+
+    def test_zero_turns_pings_off(self):
+        configuration = Fixture().configuration
+        self.assertEqual(configuration.set("WebSocketPingInterval", "0"), "Accepted")
+        self.assertEqual(configuration.get("WebSocketPingInterval"), 0)
+
+    def test_value_that_cannot_be_stored_is_rejected(self):
+        fixture = Fixture()
+        fixture.store.full = True
+        self.assertEqual(fixture.configuration.set("HeartbeatInterval", "60"), "Rejected")
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
+
+    def test_listeners_hear_of_changes_of_their_key_only(self):
+        configuration = Fixture().configuration
+        heard = []
+        configuration.on_change("HeartbeatInterval", lambda: heard.append(configuration.get("HeartbeatInterval")))
+        configuration.set("HeartbeatInterval", "60")
+        configuration.set("HeartbeatInterval", "60")
+        configuration.set("HeartbeatInterval", "nonsense")
+        configuration.set("TrialDeadline", "60")
+        self.assertEqual(heard, [60])
+
+
+class Overrides(unittest.TestCase):
+    def test_override_takes_the_place_of_the_default(self):
+        fixture = Fixture(NumberOfConnectors=2, HeartbeatInterval="300")
+        self.assertEqual(fixture.configuration.get("NumberOfConnectors"), 2)
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 300)
+        fixture.configuration.set("HeartbeatInterval", "14400")
+        self.assertEqual(fixture.stored, {"HeartbeatInterval": "14400"})
+
+    def test_bad_override_is_logged_and_ignored(self):
+        fixture = Fixture(HeartbeatInterval="often", NoSuchKey=1, TrialDeadline=None)
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
+        self.assertEqual(len(fixture.log), 3)
+
+
+class StoredContent(unittest.TestCase):
+    def test_unreadable_content_falls_back_to_the_defaults(self):
+        for stored in (b"", b"\xff\x00", b"nonsense", b'{"HeartbeatInterval', b"[]", b"7", b"null"):
+            fixture = Fixture(stored)
+            self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
+            self.assertEqual(fixture.configuration.set("HeartbeatInterval", "60"), "Accepted")
+            self.assertEqual(fixture.again().get("HeartbeatInterval"), 60)
+
+    def test_bad_entries_are_ignored_and_good_ones_kept(self):
+        fixture = Fixture(b'{"HeartbeatInterval":"-1","TrialDeadline":"90","Gone":"1",7:"1","AuthorizationKey":"xyz"}')
+        self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
+        self.assertEqual(fixture.configuration.get("TrialDeadline"), 90)
+        self.assertEqual(len(fixture.log), 4)
+
+    def test_store_that_cannot_be_read_falls_back_to_the_defaults(self):
+        class Broken(Store):
+            def get(self, key):
+                raise OSError(5, "NVS is damaged")
+
+        log = []
+        self.assertEqual(Configuration(Broken(), {}, log.append).get("HeartbeatInterval"), 14400)
+        self.assertEqual(len(log), 1)
+
+
+class AuthorizationKey(unittest.TestCase):
+    def test_hex_becomes_the_password(self):
+        fixture = Fixture()
+        self.assertEqual(fixture.configuration.get("AuthorizationKey"), b"")
+        self.assertEqual(fixture.configuration.set("AuthorizationKey", HEX), "Accepted")
+        self.assertEqual(fixture.configuration.get("AuthorizationKey"), PASSWORD)
+        self.assertEqual(fixture.again().get("AuthorizationKey"), PASSWORD)
+
+    def test_any_bytes_are_possible(self):
+        fixture = Fixture()
+        self.assertEqual(fixture.configuration.set("AuthorizationKey", "ff00" * 10), "Accepted")
+        self.assertEqual(fixture.again().get("AuthorizationKey"), b"\xff\x00" * 10)
+
+    def test_password_has_16_to_20_bytes(self):
+        configuration = Fixture().configuration
+        for text in ("", "41" * 15, "41" * 21, "41" * 16 + "4", "sixteen-letters!", "zz" * 16):
+            self.assertEqual(configuration.set("AuthorizationKey", text), "Rejected", text)
+
+    def test_it_is_never_shown(self):
+        fixture = Fixture()
+        fixture.configuration.set("AuthorizationKey", HEX)
+        fixture.configuration.set("AuthorizationKey", HEX + "4")
+        self.assertEqual(fixture.configuration.item("AuthorizationKey"), {"key": "AuthorizationKey", "readonly": False})
+        for line in fixture.log:
+            self.assertFalse(HEX in line or "sixteen" in line, line)
+
+
+class Items(unittest.TestCase):
+    def test_item_is_a_key_value_of_the_standard(self):
+        configuration = Fixture(NumberOfConnectors=2).configuration
+        self.assertEqual(
+            configuration.item("NumberOfConnectors"), {"key": "NumberOfConnectors", "readonly": True, "value": "2"}
+        )
+        self.assertEqual(
+            configuration.item("HeartbeatInterval"), {"key": "HeartbeatInterval", "readonly": False, "value": "14400"}
+        )
+
+    def test_there_is_no_item_for_an_unknown_key(self):
+        self.assertIsNone(Fixture().configuration.item("NoSuchKey"))
+
+
+if __name__ == "__main__":
+    unittest.main()

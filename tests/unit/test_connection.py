@@ -1,0 +1,690 @@
+import asyncio
+import binascii
+import socket
+import time
+import unittest
+from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ETIMEDOUT
+
+import hw.connection as module
+from hw.connection import Dialer
+from wire import LOCAL, Listener, certificate, descriptors, failure, run, settle
+
+SOON = 20  # ms
+
+
+async def pair(timeout=5000, dialer=None, name=None):
+    """Return a connection and its Peer; with `name` over TLS."""
+    listener = Listener(name)
+    accepting = asyncio.create_task(listener.accept())
+    dialer = dialer or Dialer(certificate("ca"))
+    dialing = asyncio.create_task(dialer.dial(LOCAL, listener.port, bool(name), timeout=timeout))
+    peer = await accepting
+    listener.close()
+    if name:
+        handshake = asyncio.create_task(peer.readexactly(1))
+        await (await dialing).write(b"!")
+        await handshake
+    return await dialing, peer
+
+
+async def with_pair(test, **options):
+    connection, peer = await pair(**options)
+    await test(connection, peer)
+    connection.close()
+    peer.close()
+
+
+async def flood(connection):
+    """Write until nothing fits any more, and go on."""
+    data = bytes(16384)
+    while True:
+        await connection.write(data)
+
+
+async def read(connection, length):
+    data = bytearray(length)
+    await connection.readexactly(memoryview(data))
+    return bytes(data)
+
+
+def unused_port():
+    listener = Listener()
+    listener.close()
+    return listener.port
+
+
+class Resolver:
+    """The socket module, except that every host name stands for `ports` on loopback."""
+
+    SOCK_STREAM = socket.SOCK_STREAM
+    socket = socket.socket
+
+    def __init__(self, *ports):
+        self.ports = ports
+        self.asked = []
+
+    def getaddrinfo(self, host, *rest):
+        self.asked.append(host)
+        return [socket.getaddrinfo(LOCAL, port, 0, socket.SOCK_STREAM)[0] for port in self.ports]
+
+
+class DialTest(unittest.TestCase):
+    def tearDown(self):
+        module.socket = socket
+
+    def test_a_refused_port_is_an_error_that_names_the_peer(self):
+        port = unused_port()
+
+        async def test():
+            error = await failure(Dialer().dial(LOCAL, port))
+            self.assertEqual(error.errno, ECONNREFUSED)
+            self.assertIn("127.0.0.1:%d" % port, str(error))
+
+        run(test())
+
+    def test_an_unknown_host_is_an_error_that_says_so(self):
+        async def test():
+            error = await failure(Dialer().dial("x" * 300, 80))  # too long to be asked about
+            self.assertEqual(error.errno, EHOSTUNREACH)
+            self.assertIn("xxx:80: host name not found", str(error))
+
+        run(test())
+
+    def test_a_host_that_does_not_answer_is_given_up_after_the_timeout(self):
+        async def test(listener):
+            error = await failure(Dialer().dial(LOCAL, listener.port, timeout=SOON))
+            self.assertEqual(error.errno, ETIMEDOUT)
+            self.assertIn("127.0.0.1:%d" % listener.port, str(error))
+
+        run(self.with_deaf_listener(test))
+
+    def test_cancelling_while_it_connects_leaves_nothing_open(self):
+        async def test(listener):
+            before = descriptors()
+            task = asyncio.create_task(Dialer().dial(LOCAL, listener.port))
+            await settle()
+            self.assertEqual(descriptors(), before + 1)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertEqual(descriptors(), before)
+
+        run(self.with_deaf_listener(test))
+
+    async def with_deaf_listener(self, test):
+        listener = Listener(backlog=0)
+        address = socket.getaddrinfo(LOCAL, listener.port)[0][-1]
+        queue = [socket.socket() for _ in range(4)]
+        for sock in queue:  # more than are kept waiting; the system ignores further ones
+            sock.setblocking(False)
+            try:
+                sock.connect(address)
+            except OSError:
+                pass  # in progress
+        await test(listener)
+        for sock in queue:
+            sock.close()
+        listener.close()
+
+    def test_every_address_of_a_host_is_tried(self):
+        async def test():
+            listener = Listener()
+            module.socket = Resolver(unused_port(), listener.port)
+            connection = await Dialer().dial("station.example", 80)
+            connection.close()
+            listener.close()
+
+        run(test())
+
+    def test_an_address_is_asked_for_once_until_connecting_fails(self):
+        async def test():
+            listener = Listener()
+            module.socket = resolver = Resolver(listener.port)
+            dialer = Dialer()
+            for _ in range(2):
+                (await dialer.dial("station.example", 80)).close()
+            self.assertEqual(len(resolver.asked), 1)
+            listener.close()
+            await failure(dialer.dial("station.example", 80))
+            self.assertEqual(len(resolver.asked), 1)
+            await failure(dialer.dial("station.example", 80))
+            self.assertEqual(len(resolver.asked), 2)
+
+        run(test())
+
+    def test_addresses_of_a_few_hosts_are_kept(self):
+        async def test():
+            listener = Listener()
+            module.socket = Resolver(listener.port)
+            dialer = Dialer()
+            for number in range(6):
+                (await dialer.dial("host%d.example" % number, 80)).close()
+            self.assertTrue(len(dialer._addresses) <= 4)
+            listener.close()
+
+        run(test())
+
+
+class ReadTest(unittest.TestCase):
+    def test_readinto_returns_what_is_there(self):
+        async def test(connection, peer):
+            buffer = bytearray(8)
+            await peer.say(b"abc")
+            self.assertEqual(await connection.readinto(memoryview(buffer)), 3)
+            self.assertEqual(buffer, b"abc\0\0\0\0\0")
+
+        run(with_pair(test))
+
+    def test_readinto_returns_0_at_the_end_of_the_stream_each_time(self):
+        async def test(connection, peer):
+            await peer.say(b"a")
+            peer.close()
+            self.assertEqual(await read(connection, 1), b"a")
+            for _ in range(2):
+                self.assertEqual(await connection.readinto(memoryview(bytearray(8))), 0)
+
+        run(with_pair(test))
+
+    def test_readexactly_waits_for_all_of_it_and_takes_no_more(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(read(connection, 5))
+            for part in (b"a", b"bc", b"defg"):
+                await settle()
+                await peer.say(part)
+            self.assertEqual(await reading, b"abcde")
+            self.assertEqual(await read(connection, 2), b"fg")
+
+        run(with_pair(test))
+
+    def test_readexactly_at_the_end_of_the_stream_is_an_error(self):
+        async def test(connection, peer):
+            await peer.say(b"abc")
+            peer.close()
+            error = await failure(read(connection, 4))
+            self.assertEqual(error.errno, ECONNRESET)
+            self.assertIn("closed by the other side", str(error))
+
+        run(with_pair(test))
+
+    def test_readline_joins_the_parts_of_a_line_and_takes_no_more(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(connection.readline(400))
+            for part in (b"a" * 200, b"b" * 100, b"\r\nc\nd"):
+                await settle()
+                await peer.say(part)
+            self.assertEqual(await reading, b"a" * 200 + b"b" * 100 + b"\r\n")
+            self.assertEqual(await connection.readline(2), b"c\n")
+            self.assertEqual(await read(connection, 1), b"d")
+
+        run(with_pair(test))
+
+    def test_readline_returns_what_came_before_the_end_of_the_stream(self):
+        async def test(connection, peer):
+            await peer.say(b"ab")
+            peer.close()
+            self.assertEqual(await connection.readline(400), b"ab")
+            self.assertEqual(await connection.readline(400), b"")
+
+        run(with_pair(test))
+
+    def test_a_line_that_is_too_long_is_an_error(self):
+        async def test(connection, peer):
+            await peer.say(b"a" * 200)
+            error = await failure(connection.readline(150))
+            self.assertEqual(error.errno, EINVAL)
+            self.assertIn("line too long", str(error))
+
+        run(with_pair(test))
+
+    def test_a_reset_by_the_other_side_is_an_error_that_names_it(self):
+        async def test(connection, peer):
+            await connection.write(b"unread")
+            peer.close()  # with something unread: a reset
+            error = await failure(read(connection, 1))
+            self.assertEqual(error.errno, ECONNRESET)
+            self.assertIn(LOCAL, str(error))
+
+        run(with_pair(test))
+
+    def test_last_received_is_when_something_came(self):
+        async def test(connection, peer):
+            before = connection.last_received
+            await asyncio.sleep_ms(5)
+            await connection.write(b"a")
+            self.assertEqual(connection.last_received, before)
+            await peer.say(b"a")
+            await read(connection, 1)
+            self.assertTrue(time.ticks_diff(connection.last_received, before) >= 5)
+
+        run(with_pair(test))
+
+
+class WriteTest(unittest.TestCase):
+    def test_all_is_written_in_order_however_slowly_it_is_read(self):
+        run(with_pair(self.transfer))
+
+    def test_all_is_written_in_order_over_tls(self):
+        run(with_pair(self.transfer, name="server"))
+
+    async def transfer(self, connection, peer):
+        async def write():
+            for number in range(400):
+                await connection.write(memoryview(bytes([number % 251]) * 16384))
+
+        writing = asyncio.create_task(write())
+        await asyncio.sleep_ms(SOON)  # until it's stuck
+        buffer = memoryview(bytearray(8192))
+        position = 0
+        while position < 400 * 16384:
+            count = await peer.readinto(buffer) or 0
+            for index in (0, count - 1):
+                self.assertEqual(buffer[index], (position + index) // 16384 % 251)
+            position += count
+        await writing
+
+    def test_two_tasks_may_read_and_write_at_the_same_time(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(read(connection, 3))
+            writing = asyncio.create_task(flood(connection))
+            await asyncio.sleep_ms(SOON)  # now both wait
+            for byte in (b"a", b"b", b"c"):
+                await peer.say(byte)
+                await settle()
+            self.assertEqual(await reading, b"abc")
+            for _ in range(400):
+                await peer.read(16384)  # the writer goes on
+            writing.cancel()
+            await settle()
+
+        run(with_pair(test))
+
+
+class DeadlineTest(unittest.TestCase):
+    def test_a_read_that_gets_nothing_times_out_and_closes(self):
+        async def test(connection, peer):
+            before = descriptors()
+            error = await failure(read(connection, 1))
+            self.assertEqual(error.errno, ETIMEDOUT)
+            self.assertIn(LOCAL, str(error))
+            self.assertEqual(descriptors(), before - 1)
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_write_that_nobody_reads_times_out_and_closes(self):
+        async def test(connection, peer):
+            before = descriptors()
+            self.assertEqual((await failure(flood(connection))).errno, ETIMEDOUT)
+            self.assertEqual(descriptors(), before - 1)
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_each_wait_has_a_timeout_of_its_own(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(read(connection, 4))
+            for _ in range(4):
+                await asyncio.sleep_ms(150)
+                await peer.say(b"a")
+            self.assertEqual(await reading, b"aaaa")
+
+        run(with_pair(test, timeout=500))
+
+    def test_without_a_timeout_it_waits(self):
+        async def test(connection, peer):
+            for none in (None, 0):
+                connection.timeout = none
+                reading = asyncio.create_task(read(connection, 1))
+                await asyncio.sleep_ms(2 * SOON)
+                await peer.say(b"a")
+                self.assertEqual(await reading, b"a")
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_idle_waits_without_a_deadline_and_takes_nothing(self):
+        async def test(connection, peer):
+            idling = asyncio.create_task(connection.idle())
+            await asyncio.sleep_ms(2 * SOON)
+            self.assertFalse(idling.done())
+            await peer.say(b"a")
+            await idling
+            self.assertEqual(await read(connection, 1), b"a")
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_timeout_is_kept_while_another_task_idles(self):
+        async def test(connection, peer):
+            idling = asyncio.create_task(failure(connection.idle()))
+            self.assertEqual((await failure(flood(connection))).errno, ETIMEDOUT)
+            self.assertEqual((await idling).errno, ETIMEDOUT)
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_timeout_made_shorter_counts_from_the_next_wait(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(failure(read(connection, 1)))
+            await settle()
+            connection.timeout = SOON
+            self.assertEqual((await failure(flood(connection))).errno, ETIMEDOUT)
+            self.assertEqual((await reading).errno, ETIMEDOUT)
+
+        run(with_pair(test))
+
+    def test_what_arrived_while_everything_was_blocked_is_not_late(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(read(connection, 1))
+            await settle()
+            await peer.say(b"a")
+            time.sleep_ms(2 * SOON)
+            self.assertEqual(await reading, b"a")
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_limit_ends_a_connection_however_busy(self):
+        async def test(connection, peer):
+            async def talk():
+                while True:
+                    await peer.say(b"a")
+                    await asyncio.sleep_ms(1)
+
+            talking = asyncio.create_task(talk())
+            connection.limit(SOON)
+            self.assertEqual((await failure(read(connection, 10000))).errno, ETIMEDOUT)
+            talking.cancel()
+            await settle()
+
+        run(with_pair(test))
+
+    def test_a_limit_ends_a_connection_that_nobody_uses(self):
+        async def test(connection, peer):
+            connection.limit(SOON)
+            self.assertEqual(await peer.read(1), b"")
+            self.assertEqual((await failure(connection.write(b"a"))).errno, ETIMEDOUT)
+
+        run(with_pair(test))
+
+    def test_a_limit_can_be_taken_off(self):
+        async def test(connection, peer):
+            connection.limit(SOON)
+            connection.limit(None)
+            await asyncio.sleep_ms(2 * SOON)
+            await peer.say(b"a")
+            self.assertEqual(await read(connection, 1), b"a")
+
+        run(with_pair(test))
+
+
+class EndTest(unittest.TestCase):
+    async def both_wait(self, connection):
+        reading = asyncio.create_task(self.outcome(read(connection, 1)))
+        writing = asyncio.create_task(self.outcome(flood(connection)))
+        await asyncio.sleep_ms(SOON)
+        return reading, writing
+
+    async def outcome(self, awaitable):
+        try:
+            return await awaitable
+        except (OSError, asyncio.CancelledError) as error:
+            return error
+
+    def test_close_wakes_whoever_waits_with_an_error(self):
+        async def test(connection, peer):
+            waiting = await self.both_wait(connection)
+            connection.close()
+            for task in waiting:
+                self.assertEqual((await task).errno, ECONNABORTED)
+
+        run(with_pair(test))
+
+    def test_a_cancelled_reader_stays_cancelled_and_the_writer_gets_an_error(self):
+        async def test(connection, peer):
+            reading, writing = await self.both_wait(connection)
+            reading.cancel()
+            self.assertIsInstance(await reading, asyncio.CancelledError)
+            self.assertEqual((await writing).errno, ECONNABORTED)
+
+        run(with_pair(test))
+
+    def test_a_cancelled_writer_stays_cancelled_and_the_reader_gets_an_error(self):
+        async def test(connection, peer):
+            reading, writing = await self.both_wait(connection)
+            writing.cancel()
+            self.assertIsInstance(await writing, asyncio.CancelledError)
+            self.assertEqual((await reading).errno, ECONNABORTED)
+
+        run(with_pair(test))
+
+    def test_both_cancelled_at_once_stay_cancelled(self):
+        async def test(connection, peer):
+            waiting = await self.both_wait(connection)
+            for task in waiting:
+                task.cancel()
+            for task in waiting:
+                self.assertIsInstance(await task, asyncio.CancelledError)
+
+        run(with_pair(test))
+
+    def test_a_cancel_wins_over_a_deadline_that_passes_before_it_takes_effect(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(self.outcome(read(connection, 1)))
+            await settle()
+            reading.cancel()
+            time.sleep_ms(2 * SOON)
+            self.assertIsInstance(await reading, asyncio.CancelledError)
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_cancel_wins_over_a_wake_up_that_comes_first(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(self.outcome(read(connection, 1)))
+            await settle()
+            connection.close(ETIMEDOUT, "timed out")
+            reading.cancel()
+            self.assertIsInstance(await reading, asyncio.CancelledError)
+
+        run(with_pair(test))
+
+    def test_cancelling_a_reader_that_data_has_just_woken_closes_too(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(self.outcome(read(connection, 1)))
+            await settle()
+            await peer.say(b"a")
+            reading.cancel()
+            self.assertIsInstance(await reading, asyncio.CancelledError)
+            self.assertEqual((await failure(read(connection, 1))).errno, ECONNABORTED)
+
+        run(with_pair(test))
+
+    def test_an_error_of_the_writer_wakes_the_reader(self):
+        async def test(connection, peer):
+            reading, writing = await self.both_wait(connection)
+            peer.close()
+            self.assertEqual((await reading).errno, ECONNRESET)
+            self.assertEqual((await writing).errno, ECONNRESET)
+
+        run(with_pair(test))
+
+    def test_a_closed_connection_answers_everything_with_why_it_ended(self):
+        async def test(connection, peer):
+            self.assertEqual((await failure(read(connection, 1))).errno, ETIMEDOUT)
+            connection.close()
+            connection.close()
+            connection.limit(SOON)
+            connection.limit(None)
+            for action in (read(connection, 1), connection.readline(9), connection.idle(), connection.write(b"a")):
+                self.assertEqual((await failure(action)).errno, ETIMEDOUT)
+
+        run(with_pair(test, timeout=SOON))
+
+    def test_a_closed_connection_leaves_no_task_behind(self):
+        async def test(connection, peer):
+            connection.limit(10000)
+            connection.close()
+            await settle()
+            self.assertTrue(connection._watcher.done())
+
+        run(with_pair(test))
+
+
+class TlsTest(unittest.TestCase):
+    def test_a_server_whose_certificate_is_right_is_accepted(self):
+        async def test(connection, peer):
+            await connection.write(b"ping")
+            self.assertEqual(await peer.readexactly(4), b"ping")
+            await peer.say(b"pong\n")
+            self.assertEqual(await connection.readline(9), b"pong\n")
+
+        run(with_pair(test, name="server"))
+
+    def test_the_ca_may_be_der(self):
+        async def test(connection, peer):
+            pass
+
+        body = certificate("ca").split(b"-----")[2]
+        run(with_pair(test, name="server", dialer=Dialer(binascii.a2b_base64(body))))
+
+    def refused(self, words, name, ca="ca"):
+        async def test():
+            listener = Listener(name)
+            dialer = Dialer(certificate(ca))
+            for _ in range(3):
+                dialing = asyncio.create_task(failure(dialer.dial(LOCAL, listener.port, True)))
+                peer = await listener.accept()
+                await peer.end()
+                error = await dialing
+                self.assertEqual(error.errno, EACCES)
+                for word in words:
+                    self.assertIn(word, str(error))
+            listener.close()
+
+        run(test())
+
+    def test_a_certificate_for_another_host_is_refused(self):
+        self.refused(["127.0.0.1:", "certificate refused", "another host name"], "wrong_name")
+
+    def test_an_expired_certificate_is_refused(self):
+        self.refused(["certificate refused", "expired", "clock"], "expired")
+
+    def test_a_certificate_that_is_not_valid_yet_is_refused(self):
+        self.refused(["certificate refused", "not valid yet", "clock"], "future")
+
+    def test_a_certificate_of_an_unknown_issuer_is_refused(self):
+        self.refused(["certificate refused", "not issued by the configured CA"], "untrusted")
+
+    def test_all_that_is_wrong_with_a_certificate_is_named(self):
+        self.refused(["another host name", "not issued by"], "wrong_name", ca="other_ca")
+
+    def test_without_a_ca_tls_is_refused_before_anything_is_sent(self):
+        async def test():
+            error = await failure(Dialer().dial(LOCAL, unused_port(), True))
+            self.assertEqual(error.errno, EACCES)
+            self.assertIn("none is configured", str(error))
+
+        run(test())
+
+    def test_a_ca_that_is_no_certificate_is_refused(self):
+        async def test():
+            error = await failure(Dialer(b"-----BEGIN CERTIFICATE-----\n?").dial(LOCAL, unused_port(), True))
+            self.assertEqual(error.errno, EACCES)
+            self.assertIn("neither PEM nor DER", str(error))
+
+        run(test())
+
+    def handshake(self, serve, timeout=5000):
+        """Dial a server that does `serve(peer)`; return the error."""
+        errors = []
+
+        async def test():
+            listener = Listener()
+            dialing = asyncio.create_task(
+                failure(Dialer(certificate("ca")).dial(LOCAL, listener.port, True, timeout=timeout))
+            )
+            peer = await listener.accept()
+            listener.close()
+            await serve(peer)
+            errors.append(await dialing)
+            await peer.end()
+
+        run(test())
+        return errors[0]
+
+    def test_a_server_without_tls_is_an_error_of_the_handshake(self):
+        async def serve(peer):
+            await peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        error = self.handshake(serve)
+        self.assertEqual(error.errno, ECONNABORTED)
+        self.assertIn("TLS handshake failed", str(error))
+
+    def test_a_server_that_closes_is_an_error_of_the_handshake(self):
+        async def serve(peer):
+            await peer.read(1024)
+            peer.close()
+
+        self.assertIn("TLS handshake failed", str(self.handshake(serve)))
+
+    def test_a_server_that_says_nothing_is_given_up_after_the_timeout(self):
+        async def serve(peer):
+            pass
+
+        self.assertEqual(self.handshake(serve, timeout=SOON).errno, ETIMEDOUT)
+
+    def test_a_server_that_dribbles_is_given_up_after_the_timeout(self):
+        async def serve(peer):
+            try:
+                for byte in b"\x16\x03\x03\x40\x00" + bytes(1000):
+                    await peer.say(bytes([byte]))
+                    await asyncio.sleep_ms(1)
+            except OSError:
+                pass
+
+        self.assertEqual(self.handshake(serve, timeout=SOON).errno, ETIMEDOUT)
+
+    def test_cancelling_the_handshake_leaves_nothing_open(self):
+        async def test():
+            listener = Listener()
+            dialing = asyncio.create_task(Dialer(certificate("ca")).dial(LOCAL, listener.port, True))
+            peer = await listener.accept()
+            await settle()
+            dialing.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await dialing
+            await peer.end()
+            listener.close()
+
+        run(test())
+
+    def test_a_byte_that_comes_with_the_handshake_is_not_lost(self):
+        class Tls:  # MicroPython's own server never sends that early
+            def wrap_socket(self, sock, **options):
+                self.close = sock.close
+                return self
+
+            def readinto(self, view):
+                view[0] = 65
+                return 1
+
+            def getpeercert(self, binary):
+                return b"certificate"
+
+            def readline(self, limit):
+                return b"BC\n"
+
+        async def test(connection, peer):
+            for _ in range(2):
+                await connection.start_tls(Tls(), LOCAL)
+                await connection.idle()
+                self.assertEqual(await read(connection, 1), b"A")
+
+        run(with_pair(test))
+
+    def test_a_waiting_reader_and_writer_end_together_over_tls(self):
+        async def test(connection, peer):
+            reading = asyncio.create_task(failure(read(connection, 1)))
+            connection.timeout = SOON
+            self.assertEqual((await failure(flood(connection))).errno, ETIMEDOUT)
+            self.assertEqual((await reading).errno, ETIMEDOUT)
+
+        run(with_pair(test, name="server"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,179 @@
+"""One desk with everything an update needs: a simulated charger, a central system, a web server, and update files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+import build
+from central_system import CentralSystem, Frame
+from environment import REPOSITORY
+from simulator.chip import Chip, Timing
+from simulator.interpreter import Interpreter
+from webserver import Request, WebServer
+
+OLD, NEW = "1.0.0", "2.0.0"
+IDENTITY = "CP1"
+FILE = f"arus-{NEW}.bin"
+# An ampersand, which SteVe sends as &amp;
+QUERY = "?charger=1&channel=stable"
+FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
+HEAP = 80 * 1024
+WIFI = ("desk", "simulated")
+# For localhost and 127.0.0.1; the keys are no secret and protect nothing.
+CERTIFICATES = REPOSITORY / "tests" / "certificates"
+
+
+class Desk:
+    """Use it with `async with`: the charger, with version OLD in its first slot, is switched on when that is entered.
+
+    `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
+    `lines` is the serial log. `csms` and `identity` attach the charger to another central system than the desk's own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        interpreter: Interpreter,
+        *,
+        image: bytes | None = None,
+        heap: int = HEAP,
+        speed: float = 1,
+        timing: Timing | None = None,
+        tls: bool = False,
+        csms: str | None = None,
+        identity: str = IDENTITY,
+        password: str | None = None,
+        configuration: Mapping[str, int] | None = None,
+        serial: Callable[[str], None] = lambda _: None,
+        request: Callable[[Request], None] = lambda _: None,
+    ) -> None:
+        self.image = image or build.made_image()
+        self.identity = identity
+        self.lines: list[str] = []
+        self.central = CentralSystem(tls=_tls() if tls else None, password=password)
+        self.web = WebServer({}, tls=_tls() if tls else None, log=request)
+        self.chip = Chip(
+            folder, interpreter, heap=heap, speed=speed, timing=timing or Timing(), serial=self._serial, air=WIFI
+        )
+        self._csms = csms
+        self._show = serial
+        self._patience = 20 + 200 / speed
+        self._config = {
+            "id": identity,
+            "wifi": {"ssid": WIFI[0], "key": WIFI[1]},
+            "vendor": "Arus",
+            "model": "Desk",
+            "configuration": {"TrialDeadline": 20, **(configuration or {})},
+            **({"password": password} if password else {}),
+            **({"ca": "ca.pem"} if tls else {}),
+        }
+
+    async def __aenter__(self) -> Self:
+        if not self._csms:
+            await self.central.start()
+        await self.web.start()
+        self._config["csms"] = self._csms or self.central.url
+        files = {
+            "boot.py": (REPOSITORY / "boot.py").read_bytes(),
+            "config.json": json.dumps(self._config).encode(),
+        }
+        if "ca" in self._config:
+            files["ca.pem"] = (CERTIFICATES / "ca.pem").read_bytes()
+        self.chip.manufacture(self.update_file(OLD), files)
+        self._running = asyncio.create_task(self.chip.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self.web.stop()
+        await self.central.stop()
+
+    def _serial(self, line: str) -> None:
+        self.lines.append(line)
+        self._show(line)
+
+    def update_file(self, version: str = NEW, extra: dict[str, bytes] | None = None) -> bytes:
+        """An update file with this version of the application, some of its files replaced."""
+        return build.update_file(self.image, build.bundle(build.application(version, extra), version))
+
+    async def update(self, path: str = FILE + QUERY, retries: int | None = 3, retry_interval: int | None = 5) -> None:
+        """Have the central system send UpdateFirmware."""
+        await self.central.update_firmware(
+            self.identity, self.web.url(path), retries=retries, retry_interval=retry_interval
+        )
+
+    # ---- what became of it
+
+    @property
+    def story(self) -> list[Frame]:
+        """What tells the course of an update, in the order in which the central system received it."""
+        return [frame for frame in self.central.frames if tells(frame)]
+
+    @property
+    def version(self) -> str:
+        """The version that registered last."""
+        return str(self.central.calls("BootNotification")[-1].payload["firmwareVersion"])
+
+    @property
+    def in_service(self) -> bool:
+        """Whether every connector is Available, as far as the central system knows."""
+        statuses = {
+            frame.payload["connectorId"]: frame.payload["status"] for frame in self.central.calls("StatusNotification")
+        }
+        return len(statuses) > 1 and set(statuses.values()) == {"Available"}
+
+    async def until_off(self) -> None:
+        """Waits until the charger is switched off."""
+        await asyncio.shield(self._running)
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Waits for a condition; TimeoutError with `what` in its text when it takes too long."""
+        deadline = time.monotonic() + self._patience
+        while not condition():
+            if self._running.done():
+                self._running.result()
+                raise RuntimeError(f"The simulated chip ended while waiting for: {what}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what}: not within {self._patience:.0f} s")
+            await asyncio.sleep(0.01)
+
+    async def logged(self, words: str) -> None:
+        """Waits for words on the serial console."""
+        await self.until(lambda: any(words in line for line in self.lines), f'"{words}" in the serial log')
+
+    async def registered(self) -> None:
+        """Waits until the charger is registered and ready to charge."""
+        await self.until(lambda: self.in_service, "The charger registered, all connectors Available")
+
+    async def ended(self) -> None:
+        """Waits until an update has ended and the charger serves again: connectors Available, calls answered."""
+        await self.until(
+            lambda: any(frame.payload.get("status") in FINAL for frame in self.story), "The last status of the update"
+        )
+        await self.registered()
+        heartbeats = len(self.central.calls("Heartbeat"))
+        await self.central.call(self.identity, "TriggerMessage", {"requestedMessage": "Heartbeat"})
+        await self.until(lambda: len(self.central.calls("Heartbeat")) > heartbeats, "A triggered Heartbeat")
+
+
+def tells(frame: Frame) -> bool:
+    """Whether this frame tells the course of an update: a status of it, or a restart."""
+    return frame.asks("FirmwareStatusNotification") or frame.asks("BootNotification")
+
+
+def chapter(frame: Frame) -> str:
+    """A frame of a story in one word: the status, or the version that registered."""
+    return str(frame.payload.get("status") or frame.payload.get("firmwareVersion"))
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server_key.pem")
+    return context

@@ -1,0 +1,220 @@
+"""Run every check and test of the project, the fast ones first.
+
+  tools/test.py              everything
+  tools/test.py unit e2e     these stages; there are ruff, codespell, mypy, unit, e2e
+  tools/test.py test_http    the test files with this in their name, in tests/unit and in tests/e2e
+  tools/test.py --all        everything, and where a suite takes samples, every case of it
+
+What that needs is downloaded into .cache once. The last line counts, and the exit status is 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import environment
+import unit_tests
+from environment import CACHE, PYTHON, REPOSITORY, SetupError
+
+FIRMWARE = ("boot.py", "main.py", "ocpp", "firmware", "hw")
+STUBS = environment.VENV / "micropython-types"
+
+COUNTS = ("passed", "failed", "skipped")
+
+
+@dataclass
+class Result:
+    """What came of a stage; a check that is no test counts as one."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    output: str = ""
+    seconds: float = 0
+
+
+Progress = Callable[[int, int], None]  # done, of how many
+Stage = Callable[[Progress], Result]
+
+
+# ------------------------------------------------------------------------------------------------------------- stages
+
+
+def check(*commands: list[str], folder: Path = REPOSITORY, **settings: str) -> Result:
+    """Run Python modules as commands; keep what those print that don't end with 0."""
+    output = ""
+    for command in commands:
+        done = subprocess.run(
+            [PYTHON, "-P", "-m", *command],
+            check=False,
+            cwd=folder,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            output += f"$ {' '.join(command)}\n{done.stdout}"
+    return Result(failed=1, output=output) if output else Result(passed=1)
+
+
+def ruff(_: Progress) -> Result:
+    """Check style, likely mistakes and formatting."""
+    return check(["ruff", "check", "--quiet", "--output-format=concise"], ["ruff", "format", "--check", "--quiet"])
+
+
+def codespell(_: Progress) -> Result:
+    """Check the spelling of every file."""
+    return check(["codespell_lib"])
+
+
+def mypy(_: Progress) -> Result:
+    """Check the types: strictly of what runs on the desk, and of the firmware as far as mypy can work them out."""
+    make_stubs()
+    # Not from the repository's folder: `import ocpp` on the desk means the package of that name, not ours.
+    strictly = ["--strict", "--config-file=../pyproject.toml", f"--cache-dir={CACHE}/mypy-desk"]
+    desk = check(["mypy", *strictly, ".", "../tests/e2e"], folder=REPOSITORY / "tools")
+    types = [f"--custom-typeshed-dir={STUBS}", "--no-site-packages", f"--cache-dir={CACHE}/mypy-firmware"]
+    leniently = ["--disable-error-code=var-annotated", "--allow-redefinition"]
+    firmware = check(["mypy", *types, *leniently, *FIRMWARE], MYPYPATH=str(STUBS))
+    output = desk.output + firmware.output
+    return Result(failed=1, output=output) if output else Result(passed=1)
+
+
+def make_stubs() -> None:
+    """Lay out MicroPython's types as mypy wants those of a standard library."""
+    with environment.lock():
+        if STUBS.exists():
+            return
+        with environment.fresh_folder("types") as fresh:
+            for distribution in ("micropython-esp32-stubs", "micropython-stdlib-stubs"):
+                for file in importlib.metadata.files(distribution) or ():
+                    if file.suffix == ".pyi" or file.name == "VERSIONS":
+                        target = fresh / file
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copy(file.locate(), target)
+            (fresh / "version.pyi").write_text("VERSION: str\n")  # tools/build.py makes this module
+            fresh.rename(STUBS)
+
+
+CHECKS: dict[str, Stage] = {"ruff": ruff, "codespell": codespell, "mypy": mypy}
+
+
+def unit(progress: Progress, word_bits: int, files: list[Path]) -> Result:
+    """Run unit tests on MicroPython with words of 32 or 64 bits."""
+    try:
+        interpreter = environment.interpreter(word_bits)
+    except environment.Unavailable as error:
+        return Result(skipped=1, output=f"Skipped: {error}\n")
+    result = Result()
+    compiled = unit_tests.compile_tests()
+    outcomes = unit_tests.run(interpreter, compiled, [file.stem for file in files])
+    for number, outcome in enumerate(outcomes, 1):
+        progress(number, len(files))
+        result.passed += outcome.passed
+        result.failed += outcome.failed
+        result.skipped += outcome.skipped
+        if outcome.trouble:
+            result.output += f"--- {outcome.name}, {word_bits}-bit: {outcome.trouble}\n{outcome.output}\n"
+    return result
+
+
+def e2e(_: Progress, files: list[Path], everything: bool) -> Result:
+    """Run end-to-end tests with pytest, which shows its own progress."""
+    print(flush=True)
+    result = Result()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        options = ["--no-header", f"--junitxml={report}", *(["--all"] if everything else [])]
+        command = [PYTHON, "-P", "-m", "pytest", *options, *files]
+        status = subprocess.run(command, check=False, cwd=REPOSITORY).returncode
+        for suite in ElementTree.parse(report).iter("testsuite") if report.exists() else ():
+            count = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+            result.skipped += count["skipped"]
+            result.failed += count["failures"] + count["errors"]
+            result.passed += count["tests"] - count["failures"] - count["errors"] - count["skipped"]
+    if status and not result.failed:
+        result.failed = 1
+        result.output = f"pytest ended with exit status {status}.\n"
+    return result
+
+
+# --------------------------------------------------------------------------------------------------------------- main
+
+
+def plan(names: list[str], everything: bool) -> dict[str, Stage]:
+    """Return the stages that `names` ask for, all if there are none; ValueError if a name means nothing."""
+    stages: dict[str, Stage] = {name: stage for name, stage in CHECKS.items() if not names or name in names}
+    parts = [Path(name).stem for name in names if name not in (*CHECKS, "unit", "e2e")]
+    chosen = {}
+    for kind in ("unit", "e2e"):
+        files = sorted((REPOSITORY / "tests" / kind).glob("test_*.py"))
+        whole = not names or kind in names
+        chosen[kind] = [file for file in files if whole or any(part in file.stem for part in parts)]
+    for part in parts:
+        if not any(part in file.stem for files in chosen.values() for file in files):
+            raise ValueError(f"{part}: there is no such stage, and no test file with this in its name")
+    if chosen["unit"]:
+        for word_bits in (32, 64):
+            stages[f"unit, {word_bits}-bit"] = functools.partial(unit, word_bits=word_bits, files=chosen["unit"])
+    if chosen["e2e"]:
+        stages["e2e"] = functools.partial(e2e, files=chosen["e2e"], everything=everything)
+    return stages
+
+
+def run(name: str, stage: Stage) -> Result:
+    """Run one stage and show how it goes; what it has to say about failures stands below it."""
+    line = environment.ProgressLine(name)
+    try:
+        result = stage(lambda done, steps: line.show(environment.bar(done, steps)))
+    except SetupError as error:
+        result = Result(failed=1, output=f"{error}\n")
+    result.seconds = line.seconds
+    line.end(", ".join(f"{getattr(result, key)} {key}" for key in COUNTS if getattr(result, key)))
+    print(result.output, end="", flush=True)
+    return result
+
+
+def main() -> int:
+    """Run what the command line asks for; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a stage, or a part of the name of test files")
+    parser.add_argument("--all", action="store_true", help="no sampling: suites try each and every case (takes long)")
+    arguments = parser.parse_args()
+    environment.ensure()
+    try:
+        stages = plan(arguments.names, arguments.all)
+        if stages.keys() - CHECKS.keys():
+            environment.interpreters()  # now, so that a download does not happen in the middle of a test
+    except ValueError as error:
+        parser.error(str(error))
+    except SetupError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    if arguments.all:
+        os.environ["ARUS_ALL"] = "1"
+
+    results = {name: run(name, stage) for name, stage in stages.items()}
+    print(f"\n{'':<13}{'passed':>9}{'failed':>9}{'skipped':>9}{'seconds':>9}")
+    for name, result in results.items():
+        print(f"{name:<13}{result.passed:>9}{result.failed:>9}{result.skipped:>9}{result.seconds:>9.1f}")
+    passed, failed, skipped = (sum(getattr(result, key) for result in results.values()) for key in COUNTS)
+    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted")
