@@ -37,7 +37,8 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
     redirects = 0
     while True:
         name = redact(url)
-        source = Source(name, await dial(address[3], address[4], address[0] == "https", timeout=timeout))
+        scheme, _, _, host, port, _ = address
+        source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
         opened = False
         try:
             status, headers = await source._ask(_request(address, offset, validator))
@@ -55,7 +56,7 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
             if redirects > _MAX_REDIRECTS:
                 raise SourceError(name, "too many redirects: check the location")
             url, address = _follow(name, address, location)
-            log("Redirected to", redact(url))
+            log("Redirected to " + redact(url))
         elif offset and status in (206, 416):
             log("The server cannot resume here: starting over")
             offset = 0
@@ -74,6 +75,8 @@ class Source:
         self._name = name
         self._connection = connection
         self._early = b""  # what came along with a line and follows it
+        self._left = None  # of the body, or of the current chunk; None: until close, or before the first chunk
+        self.length = None
 
     async def readinto(self, view):
         """Put what has arrived into ``view`` (a memoryview) and return the number of bytes; 0 = complete.
@@ -131,11 +134,8 @@ class Source:
         if (coding and (length or coding.lower() != "chunked")) or (length and not _is_number(length)):
             raise _malformed(self._name, "length")
         self.offset = offset if total else 0
-        self.length = None
         self.validator = _validator(headers)
         self._chunked = bool(coding)
-        # Left of the body, or of the current chunk. None: until close, or before the first chunk.
-        self._left = None
         if not coding and (length or total):
             self.length = total or int(length)
             self._left = self.length - self.offset
@@ -165,7 +165,7 @@ class Source:
             part, newline, self._early = self._early.partition(b"\n")
             self._budget -= len(part) + 1
             if self._budget < 0:
-                raise _malformed(self._name, "endless head")
+                raise _malformed(self._name, "too long")
             if len(line) < _PIECE or (len(line) < _MAX_KEPT and _header_name(line) in _USED_HEADERS):
                 line += part + newline
         return line
@@ -259,9 +259,7 @@ def _follow(name, address, location):
         location = scheme + ":" + location
     elif not absolute or not head.isalpha():
         if location[0] != "/":
-            path = address[5].partition("?")[0]
-            location, mark, query = location.partition("?")
-            location = (_beside(path, location) if location else path) + mark + query
+            location = _beside(address[5].partition("?")[0], location)
         location = scheme + "://" + authority(address) + location
     try:
         target = parse_url(location)
@@ -277,13 +275,16 @@ def _follow(name, address, location):
 
 def _beside(path, relative):
     """Where ``relative`` leads from ``path``, dots resolved."""
-    segments = path.split("/")[:-1]
-    for segment in relative.split("/"):
+    relative, mark, query = relative.partition("?")
+    if relative:
+        path = path[: path.rfind("/") + 1] + relative
+    segments = []
+    for segment in path.split("/"):
         if segment == "..":
             segments = segments[:-1] or segments
         elif segment != ".":
             segments.append(segment)
-    return "/".join(segments)
+    return "/".join(segments) + mark + query
 
 
 def _malformed(name, what):

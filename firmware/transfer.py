@@ -2,12 +2,10 @@
 
 import asyncio
 
-from micropython import const
-
 from .image import Image, ImageError
 
-_BLOCK = const(4096)
-CHECKPOINT = 16 * _BLOCK  # the journal notes what is on flash this often: 24 times for a 1.5 MB file
+BLOCK = 4096  # bytes of a flash sector
+CHECKPOINT = 16 * BLOCK  # the journal notes what is on flash this often: 24 times for a 1.5 MB file
 
 
 class Interrupted(Exception):
@@ -22,16 +20,16 @@ class Transfer:
     """The file of the update in `journal` on its way into `slot`.
 
     open_source(offset=, validator=, expected_length=) gives a Source of sources.py. How far the flash is written is in
-    the journal, so a new Transfer after a reset goes on with what is there.
+    the journal, so a new Transfer after a reset goes on with what is there. block: a memoryview of BLOCK bytes to use.
     """
 
-    def __init__(self, slot, chip_id, journal, open_source, log):
+    def __init__(self, slot, chip_id, journal, open_source, log, block):
         self._slot = slot
         self._chip_id = chip_id
         self._journal = journal
         self._open_source = open_source
         self._log = log
-        self._view = memoryview(bytearray(_BLOCK))
+        self._view = block
         self._start_over()
 
     def _start_over(self):
@@ -54,9 +52,9 @@ class Transfer:
         image.finish()
 
     async def _read_back(self, image, length):
-        for start in range(0, length, _BLOCK):
-            self._slot.read(start // _BLOCK, self._view)
-            image.feed(self._view[: min(_BLOCK, length - start)])
+        for start in range(0, length, BLOCK):
+            self._slot.read(start // BLOCK, self._view)
+            image.feed(self._view[: min(BLOCK, length - start)])
             await asyncio.sleep_ms(0)
 
     async def run(self):
@@ -93,8 +91,8 @@ class Transfer:
             raise Interrupted(error)
         try:
             self._accept(source)
-            length = _BLOCK
-            while length == _BLOCK:
+            length = BLOCK
+            while length == BLOCK:
                 length = await self._fill(source)
                 await self._write(length)
                 self._show_progress(source.length)
@@ -120,7 +118,7 @@ class Transfer:
         """Fill the block buffer as far as the file goes; return the number of bytes."""
         filled = 0
         try:
-            while filled < _BLOCK:
+            while filled < BLOCK:
                 count = await source.readinto(self._view[filled:])
                 if not count:
                     break
@@ -134,9 +132,9 @@ class Transfer:
         if not length:
             return
         self._image.feed(self._view[:length])
-        for start in range(length, _BLOCK):
+        for start in range(length, BLOCK):
             self._view[start] = 0xFF
-        block = self._written // _BLOCK
+        block = self._written // BLOCK
         self._slot.erase(block)
         await asyncio.sleep_ms(0)  # one flash operation at a time: the loop runs in between
         self._slot.write(block, self._view)

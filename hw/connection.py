@@ -8,14 +8,14 @@ was read or written.
 
 import asyncio
 import socket
-from asyncio import core
-from errno import EACCES, EALREADY, ECONNABORTED, ECONNRESET, EHOSTUNREACH, EINPROGRESS, EINVAL, ETIMEDOUT
+from asyncio import core  # type: ignore[attr-defined]
+from errno import EACCES, EALREADY, ECONNABORTED, ECONNRESET, EHOSTUNREACH, EINPROGRESS, EINVAL, ENOMEM, ETIMEDOUT
 from time import ticks_add, ticks_diff, ticks_ms
 
 import tls
 from micropython import const
 
-# What there is a deadline for, and for the first two a waiting task.
+# What there is a deadline for, and for the first two of them a task that waits.
 _READ = const(0)
 _WRITE = const(1)
 _WHOLE = const(2)
@@ -52,23 +52,27 @@ class Dialer:
     async def dial(self, host, port, secure=False, *, timeout=30_000):
         """Connect to a host and return the Connection, with `secure` after a TLS handshake that proved its name.
 
-        timeout: ms for all of that, and later the connection's timeout.
+        timeout: ms for all of that (for each address, if the name stands for several); then the connection's timeout.
         Any failure is an OSError that names the peer; EACCES means TLS can't trust it: no CA, or certificate refused.
         """
         peer = "%s:%d" % (host, port)
         context = self._tls_context(peer) if secure else None
         for address in self._resolve(host, port, peer):
-            connection = Connection(socket.socket(*address[:3]), peer, timeout)
+            connection = None
             try:
+                connection = Connection(socket.socket(*address[:3]), peer, timeout)
                 connection.limit(timeout)
                 await connection.connect(address[-1])
                 if secure:
                     await connection.start_tls(context, host)
                 connection.limit(None)
                 return connection
-            except Exception as error:  # also out of memory: no descriptor may be lost
-                connection.close()
+            except OSError as error:
                 failure = error
+            except MemoryError:
+                failure = OSError(ENOMEM, peer + ": out of memory")
+                if connection:
+                    connection.close()
         self._addresses.pop(peer, None)
         raise failure
 
@@ -87,7 +91,7 @@ class Dialer:
             if not self._ca:
                 raise OSError(EACCES, peer + ": TLS needs a CA certificate, none is configured")
             context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-            context.verify_mode = tls.CERT_REQUIRED
+            context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]
             try:
                 context.load_verify_locations(self._ca)
             except ValueError:
@@ -112,9 +116,9 @@ class Connection:
         self._socket = sock  # what is read and written: the raw socket or the TLS one around it; None once closed
         self._peer = peer
         self._early = None  # a byte that came along with the end of the TLS handshake
-        self._end = None  # errno and text, once closed
-        self._waiting = [None, None, None]
-        self._deadlines = [None, None, None]
+        self._end = ()  # type: tuple  # errno and text, once closed
+        self._waiting = [None, None, None]  # type: list
+        self._deadlines = [None, None, None]  # type: list
         self.timeout = timeout
         self.last_received = ticks_ms()
         self._watcher = asyncio.create_task(self._watch())

@@ -18,7 +18,6 @@ class CallError(Exception):
     """A CALLERROR, ours or the central system's. code: one of OCPP-J 1.6, 4.2.3."""
 
     def __init__(self, code, description=""):
-        super().__init__(code, description)
         self.code = code
         self.description = description
 

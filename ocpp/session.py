@@ -76,7 +76,7 @@ class Session:
             try:
                 await self._serve()
             except (OSError, MemoryError) as error:
-                self._log("connection: %s" % error)
+                self._log("no connection: %s" % error)
             pause = self._pause * self._second
             pause += pause * os.urandom(1)[0] // 512  # so that not all charge points of a site come at once
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)

@@ -180,13 +180,14 @@ class WebSocket:
             if size + length > self._max_size:
                 raise ConnectionClosed(_TOO_BIG, "more than %d bytes" % self._max_size)
             if buffer is None:
-                # Servers fragment only long messages: then the largest one is made room for, once.
-                buffer = bytearray(length if final else self._max_size)
+                buffer = bytearray(length)
                 kind = opcode
+            else:
+                buffer.extend(bytes(length))
             await self._connection.readexactly(memoryview(buffer)[size : size + length])
             size += length
             if final:
-                return _text(buffer, size) if kind == _TEXT else bytes(memoryview(buffer)[:size])
+                return _text(buffer) if kind == _TEXT else bytes(buffer)
 
     async def _header(self):
         """Read the header of a frame (5.2); return whether it is a message's last, opcode, length of its payload."""
@@ -223,7 +224,7 @@ class WebSocket:
             code = int.from_bytes(payload[:2], "big")
             if length == 1 or not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "invalid close code")
-            raise ConnectionClosed(code, _text(bytes(payload[2:]), length - 2))
+            raise ConnectionClosed(code, _text(bytes(payload[2:])))
 
     async def _send_close(self, code, reason):
         await self._send(_CLOSE, b"" if code == _NO_CODE else code.to_bytes(2, "big") + reason.encode())
@@ -383,18 +384,18 @@ def _base64(data):
     return b2a_base64(data).strip().decode()
 
 
-def _text(data, size):
+def _text(data):
     """Decode UTF-8. str() lets overlong forms, surrogates and what is beyond U+10FFFF pass, this doesn't."""
     try:
-        text = str(memoryview(data)[:size], "utf-8")
+        text = str(data, "utf-8")
     except UnicodeError:
         raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
-    if len(text) < size:  # not just ASCII
+    if len(text) < len(data):  # not just ASCII
         for i in range(0, len(_SECOND_BYTES), 3):
             lead = _SECOND_BYTES[i : i + 1]
-            at = data.find(lead, 0, size)
+            at = data.find(lead)
             while at >= 0:
                 if not _SECOND_BYTES[i + 1] <= data[at + 1] <= _SECOND_BYTES[i + 2]:
                     raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
-                at = data.find(lead, at + 1, size)
+                at = data.find(lead, at + 1)
     return text

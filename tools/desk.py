@@ -55,6 +55,7 @@ class Desk:
     ) -> None:
         self.image = image or build.made_image()
         self.identity = identity
+        self.speed = speed
         self.lines: list[str] = []
         self.central = CentralSystem(tls=_tls() if tls else None, password=password)
         self.web = WebServer({}, tls=_tls() if tls else None, log=request)
@@ -103,7 +104,7 @@ class Desk:
         """An update file with this version of the application, some of its files replaced."""
         return build.update_file(self.image, build.bundle(build.application(version, extra), version))
 
-    async def update(self, path: str = FILE + QUERY, retries: int | None = 3, retry_interval: int | None = 5) -> None:
+    async def update(self, path: str = FILE + QUERY, retries: int | None = 3, retry_interval: int | None = 10) -> None:
         """Have the central system send UpdateFirmware."""
         await self.central.update_firmware(
             self.identity, self.web.url(path), retries=retries, retry_interval=retry_interval
@@ -152,10 +153,13 @@ class Desk:
         """Waits until the charger is registered and ready to charge."""
         await self.until(lambda: self.in_service, "The charger registered, all connectors Available")
 
-    async def ended(self) -> None:
-        """Waits until an update has ended and the charger serves again: connectors Available, calls answered."""
+    async def ended(self, since: int = 0) -> None:
+        """Waits until an update has ended and the charger serves again: connectors Available, calls answered.
+
+        since: the chapters of the story up to there belong to an earlier update.
+        """
         await self.until(
-            lambda: any(frame.payload.get("status") in FINAL for frame in self.story), "The last status of the update"
+            lambda: any(chapter(frame) in FINAL for frame in self.story[since:]), "The last status of the update"
         )
         await self.registered()
         heartbeats = len(self.central.calls("Heartbeat"))

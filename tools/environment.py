@@ -255,7 +255,7 @@ def micropython_unittest() -> Path:
     if not path.exists():
         with lock(), fresh_folder("unittest") as work:
             # The archive has no setup.py: pip unpacks it, finds nothing to build and gives up; that is enough.
-            pip = [str(PYTHON), "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-clean"]
+            pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-clean"]
             options = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", f"--dest={work}", UNITTEST]
             settings = {**os.environ, "TMPDIR": str(work)}
             answer = subprocess.run([*pip, *options], check=False, capture_output=True, text=True, env=settings)

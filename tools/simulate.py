@@ -69,13 +69,19 @@ class Screen:
         row.add_row(Text(moment, "dim"), Text(who, style or "dim"), Text(text, style))
         self.console.print(row)
 
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence or two."""
+        from rich.text import Text
+
+        self.console.print(Text(text, style), soft_wrap=not self.console.is_terminal)
+
     def serial(self, line: str) -> None:
         """A line of the charger's serial console."""
         self.event("charger", line)
         if found := re.search(r"\[FW-OCPP\] Progress: (\d+)%", line):
-            self._bar.update(self._task, completed=int(found[1]), visible=True)
+            self._bar.update(self._task, completed=int(found[1]), visible=True, refresh=True)
         elif "[FW-OCPP] Firmware download completed" in line or "Failed: " in line:
-            self._bar.update(self._task, visible=False)
+            self._bar.update(self._task, visible=False, refresh=True)
 
     def frame(self, frame: Frame) -> None:
         """A message at the central system, if it tells something of the update."""
@@ -126,22 +132,19 @@ def message(frame: Frame) -> str:
 
 async def show(desk: Desk, screen: Screen, scenario: Scenario) -> bool:
     """Plays a scenario; returns whether all was as it should be."""
-    from rich.text import Text
-
     began = time.monotonic()
     desk.central.observers.append(screen.frame)
     problems = await scenario.play(desk)
     request = next(frame for frame in desk.central.frames if frame.action == "UpdateFirmware")
     screen.table(desk.story, request.time)
     for problem in problems:
-        screen.console.print(Text(problem, "bold red"), soft_wrap=True)
+        screen.say(problem, "bold red")
     if problems:
         return False
-    screen.console.print(Text(f"As it should be: {scenario.proves}", "bold green"), soft_wrap=True)
-    screen.console.print(
-        f"Version {desk.version} is running. {len(desk.central.frames)} OCPP messages, all valid by the official schemas. "
-        f"{time.monotonic() - began:.1f} s.",
-        soft_wrap=True,
+    screen.say(f"As it should be: {scenario.proves}", "bold green")
+    screen.say(
+        f"Version {desk.version} is running. {len(desk.central.frames)} OCPP messages, all valid by the official "
+        f"schemas. {time.monotonic() - began:.1f} s."
     )
     return True
 

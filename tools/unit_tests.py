@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEAP = {32: 120 * 1024, 64: 240 * 1024}  # a word of 64 bits takes twice the room
 TIMEOUT = 120  # seconds for one file; far more than any needs
+TIMEOUT_EVERYTHING = 7200
 APPLICATION = ("*.py", "ocpp/*.py", "firmware/*.py", "hw/*.py")
 TESTS = "tests/unit"
 
@@ -48,25 +49,33 @@ def compile_tests(repository: Path = environment.REPOSITORY) -> Path:
     return compiled
 
 
-def run(interpreter: Interpreter, compiled: Path, names: Iterable[str], timeout: float = TIMEOUT) -> Iterator[Outcome]:
-    """Run test files, as many at a time as there are cores; yield each one's outcome as it ends."""
+def run(
+    interpreter: Interpreter, compiled: Path, names: Iterable[str], everything: bool = False, timeout: float = 0
+) -> Iterator[Outcome]:
+    """Run test files, as many at a time as there are cores; yield each one's outcome as it ends.
+
+    `everything`: tests find ARUS_ALL in their environment. `timeout`: of one file, in seconds.
+    """
+    settings = {**os.environ, "MICROPYPATH": f"{compiled}:{compiled / TESTS}:.frozen"}
+    if everything:
+        settings["ARUS_ALL"] = "1"
+    timeout = timeout or (TIMEOUT_EVERYTHING if everything else TIMEOUT)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for future in as_completed([pool.submit(_run, interpreter, compiled, name, timeout) for name in names]):
+        for future in as_completed([pool.submit(_run, interpreter, name, settings, timeout) for name in names]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)  # of use after Ctrl-C
 
 
-def _run(interpreter: Interpreter, compiled: Path, name: str, timeout: float) -> Outcome:
-    path = f"{compiled}:{compiled / TESTS}:.frozen"
+def _run(interpreter: Interpreter, name: str, settings: dict[str, str], timeout: float) -> Outcome:
     command = [*interpreter.command, "-X", f"heapsize={HEAP[interpreter.word_bits]}", "-m", name]
     # MicroPython looks for modules in the current folder first, so that one is empty
     with tempfile.TemporaryDirectory() as empty:
         process = subprocess.Popen(
             command,
             cwd=empty,
-            env={**os.environ, "MICROPYPATH": path},
+            env=settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,14 +14,13 @@ import hashlib
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -60,7 +59,7 @@ class Request:
     """One request and what came of it; the names of headers are in lower case."""
 
     method: str
-    path: str
+    path: str  # with the query
     headers: dict[str, str]
     status: int = 0
     sent: int = 0  # bytes of the body
@@ -69,15 +68,17 @@ class Request:
 class WebServer:
     """Listens from `start()` to `stop()`, on the same port when started again; or use it with `async with`.
 
-    files: name → content, or a folder; may be changed at any time.
+    To be changed at any time:
+    `files`     name → content, or a folder
     `faults`    what goes wrong; of several for a path the first that is not used up
-    `requests`  all so far
+    `log`       is given each request when its answer has ended, however it did
+    To be read: `requests`, all so far.
     """
 
     def __init__(
         self,
         files: Mapping[str, bytes] | Path,
-        faults: list[Fault] | None = None,
+        faults: Iterable[Fault] = (),
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -85,12 +86,12 @@ class WebServer:
         log: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self.files = files
-        self.faults = faults or []
+        self.faults = list(faults)
         self.requests: list[Request] = []
         self.host = host
         self.port = port
         self._tls = tls
-        self._log = log
+        self.log = log
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -100,7 +101,11 @@ class WebServer:
 
     async def start(self) -> None:
         """Listens; a port of 0 becomes the one that the system chose."""
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
+        # As usual, TCP is closed soon after TLS. Else asyncio waits for the client's part of that, for 30 s.
+        patience = 0.01 if self._tls else None
+        self._server = await asyncio.start_server(
+            self._serve, self.host, self.port, ssl=self._tls, ssl_shutdown_timeout=patience
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -115,9 +120,7 @@ class WebServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,7 +156,7 @@ class WebServer:
             if request.method != "HEAD":
                 await self._send(request, writer, body, fault)
         finally:
-            self._log(request)
+            self.log(request)
         if fault.down and self._server:
             writer.close()
             self._server.close()
@@ -176,7 +179,8 @@ class WebServer:
         request.status = HTTPStatus.OK
         asked = None if fault.ignore_range else re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         condition = request.headers.get("if-range")
-        if asked and (not condition or condition in headers.values() or fault.ignore_if_range):
+        same_file = condition in (None, headers["ETag"], headers["Last-Modified"])
+        if asked and (same_file or fault.ignore_if_range):
             start, stop = int(asked[1]), min(size, int(asked[2] or size) + 1)
             request.status = HTTPStatus.PARTIAL_CONTENT
             headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"} | headers
@@ -266,6 +270,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+    if not folder.is_dir():
+        parser.error(f"{folder} is not a folder")
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(folder, names, arguments.port))

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def run(interpreter: Interpreter, folder: Path, text: str, timeout: float = 60) -> Outcome:
     """Run `text` as a unit test."""
     (folder / "tests" / "unit" / "test_it.py").write_text(text)
-    (outcome,) = unit_tests.run(interpreter, unit_tests.compile_tests(folder), ["test_it"], timeout)
+    (outcome,) = unit_tests.run(interpreter, unit_tests.compile_tests(folder), ["test_it"], timeout=timeout)
     return outcome
 
 
@@ -104,6 +104,7 @@ def test_the_last_line_and_the_exit_status_sum_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["test.py"])
+    monkeypatch.setattr(environment, "ensure", lambda: None)
     results = [
         suite.Result(passed=3),
         suite.Result(passed=2, skipped=1),
@@ -120,7 +121,7 @@ def test_the_last_line_and_the_exit_status_sum_up(
 
 def test_what_can_not_be_set_up_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MICROPYTHON", "/nowhere/micropython")
-    result = suite.run("unit", lambda progress: suite.unit(progress, 32, []))
+    result = suite.run("unit", lambda progress: suite.unit(32, [], False, progress))
     assert (result.failed, result.passed) == (1, 0)
     assert "/nowhere/micropython" in result.output
 
@@ -136,7 +137,7 @@ def test_what_can_not_be_set_up_is_a_failure(monkeypatch: pytest.MonkeyPatch) ->
 def test_end_to_end_tests_are_counted(tmp_path: Path, text: str, counted: tuple[int, int]) -> None:
     file = tmp_path / "test_it.py"
     file.write_text(text)
-    result = suite.e2e(lambda *_: None, [file], everything=False)
+    result = suite.e2e([file], False, lambda *_: None)
     assert (result.passed, result.failed) == counted
 
 

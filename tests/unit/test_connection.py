@@ -3,7 +3,7 @@ import binascii
 import socket
 import time
 import unittest
-from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ETIMEDOUT
+from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ENOMEM, ETIMEDOUT
 
 import hw.connection as module
 from hw.connection import Dialer
@@ -152,6 +152,35 @@ class DialTest(unittest.TestCase):
 
         run(test())
 
+    def test_no_memory_is_an_error_like_others(self):
+        class Full(Resolver):
+            class socket:
+                closed = False
+
+                def __init__(self, *kind):
+                    Full.last = self
+
+                def setblocking(self, flag):
+                    pass
+
+                def setsockopt(self, *option):
+                    pass
+
+                def connect(self, address):
+                    raise MemoryError
+
+                def close(self):
+                    self.closed = True
+
+        async def test():
+            module.socket = Full(80)
+            error = await failure(Dialer().dial("station.example", 80))
+            self.assertEqual(error.errno, ENOMEM)
+            self.assertIn("station.example:80", str(error))
+            self.assertTrue(Full.last.closed)
+
+        run(test())
+
     def test_addresses_of_a_few_hosts_are_kept(self):
         async def test():
             listener = Listener()
@@ -291,12 +320,14 @@ class WriteTest(unittest.TestCase):
                 await peer.say(byte)
                 await settle()
             self.assertEqual(await reading, b"abc")
-            for _ in range(400):
-                await peer.read(16384)  # the writer goes on
+            buffer = bytearray(4096)
+            for _ in range(2000):
+                await peer.readinto(buffer)  # the writer goes on
             writing.cancel()
             await settle()
 
         run(with_pair(test))
+        run(with_pair(test, name="server"))
 
 
 class DeadlineTest(unittest.TestCase):

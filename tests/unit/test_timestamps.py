@@ -16,6 +16,7 @@ class Timestamps(unittest.TestCase):
         self.assertEqual(parse_time("2026-08-21T14:00:00+02:00"), 1787313600)
         self.assertEqual(parse_time("2026-08-21T08:30:00.5-03:30"), 1787313600)
         self.assertEqual(parse_time("2026-08-21T20:00:00+0800"), 1787313600)
+        self.assertEqual(parse_time("2026-08-22T00:45:00+12:45"), 1787313600)
 
     def test_time_without_zone_is_utc(self):
         self.assertEqual(parse_time("2026-08-21T12:00:00"), 1787313600)

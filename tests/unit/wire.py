@@ -5,6 +5,8 @@ import os
 import socket
 import time
 from asyncio import core
+from binascii import b2a_base64
+from hashlib import sha1
 
 import tls
 
@@ -15,8 +17,9 @@ def run(coroutine):
     """Run one test in an event loop of its own, which must leave no open descriptor; a test that hangs fails."""
     asyncio.new_event_loop()
     before = descriptors()
-    asyncio.run(asyncio.wait_for(coroutine, 10))
+    result = asyncio.run(asyncio.wait_for(coroutine, 10))
     assert descriptors() == before, "%d descriptors were left open" % (descriptors() - before)
+    return result
 
 
 def descriptors():
@@ -113,28 +116,29 @@ class Peer(asyncio.StreamReader):
     async def end(self):
         """Wait until the other end has closed, whatever it sends before, and close too."""
         try:
-            while await self.read(1024):
+            while self.raw and await self.read(1024):
                 pass
         except OSError:
             pass
         self.close()
 
     def close(self):
-        self.s.close()
-        self.raw.close()
+        if self.raw:
+            self.s.close()
+            self.raw.close()
+            self.raw = None
 
 
 class Script:
     """A connection (hw/connection.py) whose other end is bytes: `incoming` is read, what is written goes to `sent`."""
 
-    def __init__(self, incoming=b"", chunk=1 << 30):
+    def __init__(self, incoming=b"", chunk=1 << 20, ends=True):
         self.incoming = incoming
         self.chunk = chunk  # how many bytes arrive at a time
+        self.ends = ends  # the stream ends after `incoming`, or falls silent
         self.sent = b""
-        self.ends = True  # the stream ends after `incoming`; else it falls silent
         self.closed = False
         self.limits = []
-        self.timeout = 1000
         self.last_received = time.ticks_ms()
 
     async def idle(self):
@@ -146,10 +150,10 @@ class Script:
 
     async def readinto(self, view):
         await self.idle()
-        part = self.incoming[: min(len(view), self.chunk)]
-        view[: len(part)] = part
-        self.incoming = self.incoming[len(part) :]
-        return len(part)
+        count = min(len(view), len(self.incoming), self.chunk)
+        view[:count] = self.incoming[:count]
+        self.incoming = self.incoming[count:]
+        return count
 
     async def readexactly(self, view):
         while len(view):
@@ -159,15 +163,13 @@ class Script:
             view = view[count:]
 
     async def readline(self, limit):
-        line = bytearray()
+        line = b""
         byte = bytearray(1)
-        while len(line) < limit:
-            if not await self.readinto(memoryview(byte)):
-                return bytes(line)
-            line.extend(byte)
-            if byte == b"\n":
-                return bytes(line)
-        raise OSError(22, "script: line too long")
+        while line[-1:] != b"\n" and await self.readinto(memoryview(byte)):
+            line += byte
+            if len(line) > limit:
+                raise OSError(22, "script: line too long")
+        return line
 
     async def write(self, data):
         await asyncio.sleep_ms(0)
@@ -180,3 +182,69 @@ class Script:
 
     def close(self):
         self.closed = True
+
+
+class Upgrade(Script):
+    """A server that answers the upgrade with `status` and good headers, changed by `headers`, then sends `incoming`."""
+
+    def __init__(self, incoming=b"", status="101 Switching Protocols", headers=None, **options):
+        super().__init__(b"", **options)
+        self.rest = incoming
+        self.status = status
+        self.headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": "ocpp1.6"}
+        self.headers.update(headers or {})
+        self.request = None
+
+    async def dial(self, host, port, secure=False, *, timeout=None):
+        self.dialled = (host, port, secure, timeout)
+        return self
+
+    async def write(self, data):
+        await super().write(data)
+        if not self.request:
+            self.request, self.sent = self.sent, b""
+            self.incoming = self.answer() + self.rest
+
+    def asked(self):
+        """Return the headers of the request."""
+        lines = self.request.decode().split("\r\n")[1:-2]
+        return dict([line.split(": ", 1) for line in lines])
+
+    def answer(self):
+        key = self.asked()["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.headers.setdefault("Sec-WebSocket-Accept", b2a_base64(sha1(key.encode()).digest()).decode().strip())
+        lines = ["HTTP/1.1 " + self.status]
+        lines += ["%s: %s" % item for item in self.headers.items() if item[1] is not None]
+        return "\r\n".join(lines + ["\r\n"]).encode()
+
+
+def frame(opcode, payload=b"", final=True, form=None, flags=0):
+    """Return a server's frame. form: 0, 126 or 127 for how the length is written."""
+    length = len(payload)
+    if form is None:
+        form = 127 if length > 65535 else 126 if length > 125 else 0
+    first = bytes([(0x80 if final else 0) | flags | opcode])
+    if form == 0:
+        return first + bytes([length]) + payload
+    return first + bytes([form]) + length.to_bytes(2 if form == 126 else 8, "big") + payload
+
+
+def frames(sent):
+    """Return [(opcode, payload)] of what a client sent, after checking that each frame is masked and well formed."""
+    found = []
+    while sent:
+        assert sent[0] & 0xF0 == 0x80 and sent[1] & 0x80, "not final, reserved bits set, or not masked"
+        length = sent[1] & 0x7F
+        start = 2
+        if length >= 126:
+            start, least = (4, 126) if length == 126 else (10, 65536)
+            length = int.from_bytes(sent[2:start], "big")
+            assert length >= least, "length not in its shortest form"
+        mask = sent[start : start + 4]
+        payload = bytearray(sent[start + 4 : start + 4 + length])
+        assert len(payload) == length, "frame cut short"
+        for i in range(length):
+            payload[i] ^= mask[i & 3]
+        found.append((sent[0] & 15, bytes(payload)))
+        sent = sent[start + 4 + length :]
+    return found

@@ -62,7 +62,7 @@ class Cells:
 
     def erase_half(self, address: int, length: int) -> None:
         """Leave what a power failure during an erase leaves: here blank, there some more bits set."""
-        self.erase(address, length // 2)
+        Cells.erase(self, address, length // 2)
         for start in range(address + length // 2, address + length, SECTOR // 2):
             old = self._old[: SECTOR // 2]
             self.read(start, old)
@@ -74,8 +74,8 @@ class Cells:
     def program_half(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Leave what a power failure during programming leaves: half of the data and half of one more byte."""
         half = len(data) // 2
-        self.program(address, data[:half])
-        self.program(address + half, bytes((data[half] | 0x0F,)))
+        Cells.program(self, address, data[:half])
+        Cells.program(self, address + half, bytes((data[half] | 0x0F,)))
 
 
 class Flash(Cells):

@@ -1,19 +1,20 @@
-"""What a chip with `record` did to its flash, to have the flash as of any operation again."""
+"""What a chip with `record` did to its flash: gives the flash that a power cut at any operation would have left."""
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from simulator.flash import ENTRY, ERASE, HALF, Cells
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One erase or one programming (then `data` is not empty) of the flash."""
+    """One operation on the flash: programming `data`, or an erase if there is none."""
 
     address: int
     length: int
@@ -34,25 +35,37 @@ class Operation:
             cells.erase_half(self.address, self.length)
 
 
-def operations(folder: Path) -> list[Operation]:
-    """Return the operations of the chip in `folder` since its flash was made; the first one is number 1."""
-    log = (folder / "operations").read_bytes()
-    data = io.BytesIO((folder / "data").read_bytes())
-    result = []
-    for position in range(ENTRY, len(log), ENTRY):
-        address, kind_and_length = struct.unpack_from("<II", log, position)
-        kind, length = kind_and_length >> 24, kind_and_length & 0xFFFFFF
-        result.append(Operation(address, length, b"" if kind & ~HALF == ERASE else data.read(length)))
-    return result
+@dataclass(frozen=True)
+class PowerCut:
+    """A power cut before or in the middle of an operation (the first one is number 1), and the flash that it leaves."""
+
+    operation: int
+    how: Literal["before", "middle"]
+    flash: bytes
 
 
-def power_cuts(folder: Path) -> Iterator[tuple[int, str, bytes]]:
-    """Yield (operation, "before" or "middle", the flash that the power cut leaves) for every operation."""
-    current = io.BytesIO((folder / "flash.base").read_bytes())
-    for number, operation in enumerate(operations(folder), 1):
-        before = current.getvalue()
-        yield number, "before", before
-        half = io.BytesIO(before)
-        operation.apply_half(Cells(half))
-        yield number, "middle", half.getvalue()
-        operation.apply(Cells(current))
+class Recording:
+    """All operations on a chip's flash since it was manufactured. The chip may go on; this stays as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._base = (folder / "flash.base").read_bytes()
+        log = (folder / "operations").read_bytes()
+        data = io.BytesIO((folder / "data").read_bytes())
+        self.operations = []
+        for position in range(ENTRY, len(log), ENTRY):
+            address, kind_and_length = struct.unpack_from("<II", log, position)
+            kind, length = kind_and_length >> 24, kind_and_length & 0xFFFFFF
+            programmed = b"" if kind & ~HALF == ERASE else data.read(length)
+            self.operations.append(Operation(address, length, programmed))
+
+    def power_cuts(self, chosen: Container[int] | None = None) -> Iterator[PowerCut]:
+        """Yield both power cuts of every operation, or of those whose number is in `chosen`."""
+        current = io.BytesIO(self._base)
+        for number, operation in enumerate(self.operations, 1):
+            if chosen is None or number in chosen:
+                before = current.getvalue()
+                yield PowerCut(number, "before", before)
+                half = io.BytesIO(before)
+                operation.apply_half(Cells(half))
+                yield PowerCut(number, "middle", half.getvalue())
+            operation.apply(Cells(current))

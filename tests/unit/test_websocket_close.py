@@ -1,0 +1,456 @@
+"""How a WebSocket ends (RFC 6455, section 7): closed by either side, lost, timed out or cancelled."""
+
+import asyncio
+import unittest
+
+from hw.connection import Dialer
+from ocpp.websocket import ConnectionClosed, WebSocket, connect
+from wire import LOCAL, Listener, Script, Upgrade, certificate, failure, frame, frames, run, settle
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+SOON = 20  # ms
+
+
+def websocket(script):
+    return WebSocket(script, "ocpp1.6", 16384, 1000)
+
+
+def close_frame(code, reason=b""):
+    return frame(CLOSE, code.to_bytes(2, "big") + reason)
+
+
+def ended(*incoming):
+    """Receive from a script until it ends; return the error and what was sent."""
+    results = []
+    for chunk in (1, 1 << 20):
+        script = Script(b"".join(incoming), chunk)
+        error = run(failure(websocket(script).receive()))
+        assert isinstance(error, ConnectionClosed) and script.closed
+        results.append((error.code, error.reason, frames(script.sent)))
+    assert results[0] == results[1]
+    return results[0]
+
+
+class ClosedByTheServerTest(unittest.TestCase):
+    def test_a_close_is_answered_with_its_code_and_tells_code_and_reason(self):
+        code, reason, sent = ended(close_frame(1001, "früh".encode()))
+        self.assertEqual((code, reason), (1001, "früh"))
+        self.assertEqual(sent, [(CLOSE, b"\x03\xe9" + "früh".encode())])
+
+    def test_a_close_without_a_code_is_1005_and_answered_without_a_code(self):
+        self.assertEqual(ended(frame(CLOSE)), (1005, "", [(CLOSE, b"")]))
+
+    def test_every_code_that_may_travel_is_accepted(self):
+        for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999):
+            self.assertEqual(ended(close_frame(code)), (code, "", [(CLOSE, code.to_bytes(2, "big"))]))
+
+    def test_every_other_code_is_refused(self):
+        for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
+            self.assertEqual(ended(close_frame(code))[0], 1002)
+
+    def test_half_a_code_is_refused(self):
+        for byte in (b"\0", b"\x03", b"\xff"):
+            self.assertEqual(ended(frame(CLOSE, byte))[0], 1002)
+
+    def test_a_reason_may_fill_the_frame(self):
+        self.assertEqual(ended(close_frame(1000, b"x" * 123))[:2], (1000, "x" * 123))
+
+    def test_a_reason_has_to_be_utf_8(self):
+        for reason in (b"\xff", b"ab\xc3", b"\xed\xa0\x80", b"\xc0\x80"):
+            self.assertEqual(ended(close_frame(1000, reason))[0], 1007)
+
+    def test_what_comes_after_a_close_does_not_count(self):
+        late = frame(TEXT, b"late") + frame(PING, b"late") + close_frame(4000) + frame(3)
+        self.assertEqual(ended(close_frame(1000), late), (1000, "", [(CLOSE, b"\x03\xe8")]))
+
+    def test_the_server_is_left_to_close_tcp_but_not_for_ever(self):
+        script = Script(close_frame(1000), ends=False)
+
+        async def test():
+            task = asyncio.create_task(failure(websocket(script).receive()))
+            while not script.sent:
+                await asyncio.sleep_ms(0)
+            await settle()
+            self.assertFalse(script.closed)
+            self.assertEqual(script.limits, [1000])
+            script.ends = True
+            await task
+            self.assertTrue(script.closed)
+
+        run(test())
+
+    def test_a_close_between_fragments_ends_it(self):
+        self.assertEqual(ended(frame(TEXT, b"a", False), close_frame(1001))[0], 1001)
+
+    def test_the_end_of_the_stream_without_a_close_is_1006(self):
+        for incoming in (b"", b"\x81", b"\x81\x05abc", b"\x88\x02\x03", frame(TEXT, b"a", False)):
+            code, reason, sent = ended(incoming)
+            self.assertEqual((code, sent), (1006, []))
+            self.assertIn("other side", reason)
+
+
+class ClosedHereTest(unittest.TestCase):
+    def test_close_sends_code_and_reason_and_waits_for_the_server_s_close(self):
+        script = Script(close_frame(1001) + frame(TEXT, b"late"))
+        run(websocket(script).close(1001, "tschüß"))
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe9" + "tschüß".encode())])
+        self.assertEqual(script.incoming, b"")
+        self.assertTrue(script.closed)
+        self.assertTrue(script.limits)
+
+    def test_close_is_normal_by_default(self):
+        script = Script(close_frame(1000))
+        run(websocket(script).close())
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe8")])
+
+    def test_close_lets_the_task_that_receives_get_the_answer(self):
+        script = Script(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            closing = asyncio.create_task(ws.close(1000, "bye"))
+            while not script.sent:
+                await asyncio.sleep_ms(0)
+            script.ends = True
+            script.incoming += close_frame(1000, b"too")
+            await closing
+            self.assertEqual((await receiving).reason, "too")
+            self.assertEqual(len(frames(script.sent)), 1)
+
+        run(test())
+
+    def test_messages_that_come_after_our_close_are_dropped_and_pings_answered(self):
+        script = Script(frame(TEXT, b"late") + frame(PING, b"still?") + close_frame(1000))
+        run(websocket(script).close())
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe8"), (PONG, b"still?")])
+
+    def test_nothing_is_sent_after_our_close(self):
+        script = Script(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            closing = asyncio.create_task(ws.close())
+            while not script.sent:
+                await asyncio.sleep_ms(0)
+            for action in (ws.send("late"), ws.ping(b"late")):
+                self.assertIsInstance(await failure(action), ConnectionClosed)
+            script.ends = True
+            await closing
+            self.assertEqual(len(frames(script.sent)), 1)
+
+        run(test())
+
+    def test_a_violation_after_our_close_does_not_bring_a_second_one(self):
+        script = Script(frame(3))
+        run(websocket(script).close())
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe8")])
+        self.assertTrue(script.closed)
+
+    def test_close_of_a_lost_connection_does_no_harm(self):
+        script = Script()
+        run(websocket(script).close())
+        self.assertTrue(script.closed)
+
+    def test_close_and_abort_may_be_repeated(self):
+        script = Script(close_frame(1000))
+        ws = websocket(script)
+
+        async def test():
+            await ws.close()
+            await ws.close()
+            ws.abort()
+            ws.abort()
+            await ws.close()
+
+        run(test())
+        self.assertEqual(len(frames(script.sent)), 1)
+
+    def test_two_tasks_may_close_at_once(self):
+        script = Script(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            tasks = [asyncio.create_task(ws.close()) for _ in range(2)]
+            for task in tasks:
+                await task
+            self.assertEqual(len(frames(script.sent)), 1)
+            self.assertTrue(script.closed)
+
+        run(test())
+
+    def test_abort_drops_the_connection_without_a_close(self):
+        script = Script(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            ws.abort()
+            self.assertEqual((await receiving).code, 1006)
+            self.assertEqual(script.sent, b"")
+            for action in (ws.receive(), ws.send("late"), ws.ping()):
+                self.assertEqual((await failure(action)).code, 1006)
+
+        run(test())
+
+    def test_a_reason_longer_than_a_control_frame_is_refused(self):
+        with self.assertRaises(ValueError):
+            run(websocket(Script()).close(1000, "x" * 124))
+
+
+class CancelTest(unittest.TestCase):
+    def cancelled(self, script, start):
+        """Cancel `start(websocket)` while it waits; return the websocket."""
+
+        async def test():
+            ws = websocket(script)
+            task = asyncio.create_task(start(ws))
+            await settle()
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            return ws
+
+        return run(test())
+
+    def test_a_cancelled_receive_ends_the_connection(self):
+        for incoming in (b"", b"\x81", b"\x81\x05abc", frame(TEXT, b"a", False)):
+            script = Script(incoming, ends=False)
+            ws = self.cancelled(script, lambda ws: ws.receive())
+            self.assertTrue(script.closed)
+            self.assertEqual(run(failure(ws.send("late"))).code, 1006)
+
+    def test_a_cancelled_wait_for_tcp_to_be_closed_ends_the_connection(self):
+        script = Script(close_frame(1000), ends=False)
+        self.cancelled(script, lambda ws: ws.receive())
+        self.assertTrue(script.closed)
+
+    def test_a_cancelled_close_ends_the_connection(self):
+        script = Script(ends=False)
+        self.cancelled(script, lambda ws: ws.close())
+        self.assertTrue(script.closed)
+
+    def test_a_cancelled_send_ends_the_connection(self):
+        script = Stuck()
+        self.cancelled(script, lambda ws: ws.send("x" * 2000))
+        self.assertTrue(script.closed)
+
+    def test_a_cancelled_wait_for_another_sender_does_no_harm(self):
+        script = Stuck()
+
+        async def test():
+            ws = websocket(script)
+            first = asyncio.create_task(ws.send("first"))
+            second = asyncio.create_task(ws.send("second"))
+            third = asyncio.create_task(ws.send("third"))
+            await settle()
+            second.cancel()
+            script.stuck = False
+            await first
+            await third
+            self.assertFalse(script.closed)
+            self.assertEqual(frames(script.sent), [(TEXT, b"first"), (TEXT, b"third")])
+
+        run(test())
+
+    def test_a_failed_send_ends_the_connection(self):
+        script = Script()
+        script.closed = True
+
+        async def test():
+            ws = websocket(script)
+            script.closed = False
+            script.write = self.fail_to_write
+            self.assertIsInstance(await failure(ws.send("a")), OSError)
+            self.assertTrue(script.closed)
+            self.assertEqual((await failure(ws.send("b"))).code, 1006)
+
+        run(test())
+
+    async def fail_to_write(self, data):
+        raise OSError(104, "reset")
+
+
+class Stuck(Script):
+    """A connection that takes nothing until `stuck` is False."""
+
+    stuck = True
+
+    async def write(self, data):
+        while self.stuck:
+            await asyncio.sleep_ms(1)
+        await super().write(data)
+
+
+class LoopbackTest(unittest.TestCase):
+    """The same over real sockets, where every descriptor is counted (by run)."""
+
+    def with_server(self, serve, test, name=None, **options):
+        """Run `serve(peer)` against `test(url, dial)`."""
+
+        async def both():
+            listener = Listener(name)
+            url = "%s://%s:%d/CP1" % ("wss" if name else "ws", LOCAL, listener.port)
+
+            async def server():
+                peer = await listener.accept()
+                try:
+                    await serve(peer)
+                except OSError:
+                    pass  # the client went away
+                await peer.end()
+
+            serving = asyncio.create_task(server())
+            await test(url, Dialer(certificate("ca")).dial)
+            await serving
+            listener.close()
+
+        run(both())
+
+    async def upgrade(self, peer):
+        """Answer the upgrade as a good server does."""
+        script = Upgrade()
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += await peer.read(1024)
+        script.request = request
+        await peer.say(script.answer())
+
+    def test_messages_pings_and_the_closing_handshake_over_tcp(self):
+        self.with_server(self.converse, self.conversation)
+
+    def test_messages_pings_and_the_closing_handshake_over_tls(self):
+        self.with_server(self.converse, self.conversation, "server")
+
+    async def converse(self, peer):
+        await self.upgrade(peer)
+        await peer.say(frame(TEXT, b"x" * 1000, False) + frame(PING, b"?") + frame(0, "ß".encode() * 500))
+        answer = await peer.readexactly(7 + 1008 + 8)
+        assert frames(answer) == [(PONG, b"?"), (TEXT, b"y" * 1000), (CLOSE, b"\x03\xe8")]
+        await peer.say(close_frame(1000))
+        peer.close()
+
+    async def conversation(self, url, dial):
+        ws = await connect(url, dial)
+        self.assertEqual(await ws.receive(), "x" * 1000 + "ß" * 500)
+        await ws.send("y" * 1000)
+        await ws.close()
+
+    def test_a_refused_upgrade_leaves_nothing_open(self):
+        async def serve(peer):
+            await peer.read(10)
+            await peer.say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        async def test(url, dial):
+            self.assertEqual((await failure(connect(url, dial))).status, 404)
+
+        self.with_server(serve, test)
+
+    def test_a_server_that_does_not_answer_the_upgrade_is_given_up(self):
+        async def serve(peer):
+            await peer.say(b"HTTP/1.1 101 ")
+
+        async def test(url, dial):
+            error = await failure(connect(url, dial, timeout=SOON))
+            self.assertIn("timed out", str(error))
+
+        self.with_server(serve, test)
+
+    def test_a_server_that_dribbles_its_answer_is_given_up(self):
+        async def serve(peer):
+            while True:
+                await peer.say(b"x")
+                await asyncio.sleep_ms(1)
+
+        async def test(url, dial):
+            error = await failure(connect(url, dial, timeout=SOON))
+            self.assertIn("timed out", str(error))
+
+        self.with_server(serve, test)
+
+    def test_an_idle_websocket_does_not_time_out(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+            await asyncio.sleep_ms(3 * SOON)
+            await peer.say(frame(TEXT, b"at last"))
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            self.assertEqual(await ws.receive(), "at last")
+            ws.abort()
+
+        self.with_server(serve, test)
+
+    def test_a_frame_that_stops_in_its_middle_times_out(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+            await peer.say(frame(TEXT, b"at last")[:5])
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            error = await failure(ws.receive())
+            self.assertEqual(error.code, 1006)
+            self.assertIn("timed out", error.reason)
+
+        self.with_server(serve, test)
+
+    def test_a_send_that_nobody_reads_times_out_and_the_reader_knows(self):
+        stop = asyncio.Event()
+
+        async def serve(peer):
+            await self.upgrade(peer)
+            await stop.wait()
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            error = None
+            while not error:
+                try:
+                    await ws.send("x" * 8192)
+                except OSError as e:
+                    error = e
+            self.assertIn("timed out", str(error))
+            self.assertEqual((await receiving).code, 1006)
+            stop.set()
+
+        self.with_server(serve, test)
+
+    def test_close_is_over_in_time_whatever_the_server_does(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            await ws.close()
+            self.assertEqual((await receiving).code, 1006)
+
+        self.with_server(serve, test)
+
+    def test_a_server_that_does_not_close_tcp_is_left(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+            await peer.say(close_frame(1000))
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            self.assertEqual((await failure(ws.receive())).code, 1000)
+
+        self.with_server(serve, test)
+
+    def test_a_certificate_that_is_wrong_leaves_nothing_open(self):
+        async def serve(peer):
+            await peer.read(1)
+
+        async def test(url, dial):
+            self.assertIn("certificate refused", str(await failure(connect(url, dial))))
+
+        self.with_server(serve, test, "expired")
+
+
+if __name__ == "__main__":
+    unittest.main()
