@@ -1,17 +1,17 @@
 """The application: builds the parts, ties them together and runs them. Whatever ends it, a reset follows."""
 
 import asyncio
+import gc
 import sys
 import time
 
 import machine
 
-from firmware import trial
+gc.threshold(1024)  # keeps what stays on the heap together at its start: it must not end up in a thousand holes
+
 from firmware.journal import Journal
-from firmware.sources import open_source
 from firmware.update import Updater
 from hw import watchdog
-from hw.board import Board, load_config
 from ocpp import core, firmware_management, remote_trigger, websocket
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
@@ -26,44 +26,63 @@ def logger(tag):
     return lambda *words: print(prefix, *words)
 
 
+def forget(*names):
+    """Drop modules that have done their part, for the heap's sake. Frozen into an image they take none."""
+    for name in names:
+        if sys.modules.pop(name, None):
+            package, _, module = name.rpartition(".")
+            delattr(sys.modules[package], module)
+
+
 async def run():
     """Run the charger until one of its parts ends, which none of them should."""
-    config = load_config()
-    board = Board(config, logger("WIFI"))
     log, log_firmware = logger("OCPP"), logger("FW-OCPP")
-    log("Arus", VERSION, "on", board.slots.running.label)
+    from hw import board
 
-    configuration = Configuration(board.store, config.get("configuration", {}), log)
+    config = board.load_config()
+    clock, store, slots, wifi, dialer = board.build(config, logger("WIFI"))
+    del board
+    forget("hw.board")
+    log("Arus", VERSION, "on", slots.running.label)
+
+    configuration = Configuration(store, config.get("configuration", {}), log)
     outbox = Outbox(log)
-    charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, board.clock)
-    journal = Journal(board.store, outbox.wake)
+    charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
+    journal = Journal(store, outbox.wake)
 
     async def connect():
-        await board.wifi.connected()
+        await wifi.connected()
         password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
         url = station_url(config["csms"], config["id"])
-        user = config["id"] if password else None
-        return await websocket.connect(url, board.dialer.dial, user=user, password=password)
+        return await websocket.connect(url, dialer.dial, user=config["id"] if password else None, password=password)
 
     boot = {"chargePointVendor": config["vendor"], "chargePointModel": config["model"], "firmwareVersion": VERSION}
-    session = Session(connect, charge_point.dispatch, core.boot_notification(boot), configuration, board.clock, log)
+    session = Session(connect, charge_point.dispatch, core.boot_notification(boot), configuration, clock, log)
     session.on_accepted += [charge_point.report_all, outbox.wake]
 
-    def open_firmware(location, **options):
-        timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
-        return open_source(location, board.dialer.dial, timeout=timeout, log=log_firmware, **options)
+    async def open_source(location, **options):
+        from firmware import sources  # only to open a file, not to read it: several KB of heap less in between
 
-    updater = Updater(board.slots, journal, open_firmware, board.clock, charge_point, machine.reset, log_firmware)
+        timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
+        try:
+            return await sources.open_source(location, dialer.dial, timeout=timeout, log=log_firmware, **options)
+        finally:
+            forget("firmware.sources", "firmware.http")
+
+    updater = Updater(slots, journal, open_source, clock, charge_point, machine.reset, log_firmware)
     core.register(charge_point, configuration, lambda kind: machine.reset())
     firmware_management.register(charge_point, outbox, updater, journal)
     remote_trigger.register(charge_point, session, updater)
 
     async def update():
+        from firmware import trial
+
         deadline = configuration.get("TrialDeadline")
-        await trial.run(board.slots, journal, session.accepted, deadline, machine.reset, log_firmware)
+        await trial.run(slots, journal, session.accepted, deadline, machine.reset, log_firmware)
+        forget("firmware.trial")
         await updater.run()
 
-    await asyncio.gather(watchdog.run(), board.wifi.run(), session.run(), outbox.run(session), update())
+    await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
 
 
 try:

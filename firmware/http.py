@@ -4,15 +4,13 @@ from binascii import b2a_base64
 
 from micropython import const
 
-from firmware.sources import SourceError, authority, parse_url, redact
+from .source import Source, SourceError
+from .sources import authority, parse_url, redact
 
 _MAX_REDIRECTS = const(5)
 _MAX_HEAD = const(16384)
-_MAX_CHUNK_LINE = const(128)
 _MAX_VALIDATOR = const(128)
-_PIECE = const(128)
-# Of a header that we use. Of all others little is kept: release pages send one of more than 4 KiB.
-_MAX_KEPT = const(4096)
+# The headers we use. Of all others little is kept: release pages send one of more than 4 KiB.
 _USED_HEADERS = (
     b"location",
     b"content-length",
@@ -41,10 +39,10 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
         source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
         opened = False
         try:
-            status, headers = await source._ask(_request(address, offset, validator))
+            status, headers = await _ask(source, _request(address, offset, validator))
             total = status == 206 and offset and _total(headers, offset, validator, expected_length)
             if status == 200 or total:
-                source._start(headers, offset, total)
+                _start(source, headers, offset, total)
                 opened = True
                 return source
         finally:
@@ -64,111 +62,39 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
             raise _refusal(name, status)
 
 
-class Source:
-    """The bytes of one file from ``offset`` on.
-
-    length: of the whole file in bytes, None if the server does not say (chunked, or until it closes).
-    validator: strong ETag or Last-Modified, to resume with; None if there is none.
-    """
-
-    def __init__(self, name, connection):
-        self._name = name
-        self._connection = connection
-        self._early = b""  # what came along with a line and follows it
-        self._left = None  # of the body, or of the current chunk; None: until close, or before the first chunk
-        self.length = None
-
-    async def readinto(self, view):
-        """Put what has arrived into ``view`` (a memoryview) and return the number of bytes; 0 = complete.
-
-        Raises OSError when the connection ends before the body does.
-        """
-        if self._chunked and not self._left:
-            await self._next_chunk()
-        left = self._left
-        if left == 0:
-            return 0
-        if left is not None and left < len(view):
-            view = view[:left]
-        early = self._early
-        if early:
-            count = min(len(early), len(view))
-            view[:count] = early[:count]
-            self._early = early[count:]
+async def _ask(source, request):
+    """Send the request; (status, the headers we use) of the answer. Informational answers are passed over."""
+    await source.connection.write(request)
+    source.budget = _MAX_HEAD
+    status = 0
+    while True:
+        line = await source.line(_is_used)
+        if not status:
+            status = ok = _status(line)
+            headers = {}
+        elif line != b"\r\n" and line != b"\n":
+            ok = _keep_header(headers, line)
+        elif status >= 200:
+            return status, headers
         else:
-            count = await self._connection.readinto(view)
-        if left is not None:
-            if not count:
-                raise SourceError(self._name, "connection closed before the end of the file", False)
-            self._left = left - count
-        return count
+            status = 0
+        if not ok:
+            raise source.malformed("head")
 
-    def close(self):
-        self._connection.close()
 
-    async def _ask(self, request):
-        """Send the request; (status, the headers we use) of the answer. Informational answers are passed over."""
-        await self._connection.write(request)
-        self._budget = _MAX_HEAD
-        status = 0
-        while True:
-            line = await self._line()
-            if not status:
-                status = ok = _status(line)
-                headers = {}
-            elif line != b"\r\n" and line != b"\n":
-                ok = _keep_header(headers, line)
-            elif status >= 200:
-                return status, headers
-            else:
-                status = 0
-            if not ok:
-                raise _malformed(self._name, "head")
-
-    def _start(self, headers, offset, total):
-        """Make ready for the body. total: the file's length if this is its rest from ``offset`` on, else 0."""
-        if headers.get(b"content-encoding", "identity").lower() != "identity":
-            raise SourceError(self._name, "has a Content-Encoding: switch that off for this file")
-        length = headers.get(b"content-length")
-        coding = headers.get(b"transfer-encoding")
-        if (coding and (length or coding.lower() != "chunked")) or (length and not _is_number(length)):
-            raise _malformed(self._name, "length")
-        self.offset = offset if total else 0
-        self.validator = _validator(headers)
-        self._chunked = bool(coding)
-        if not coding and (length or total):
-            self.length = total or int(length)
-            self._left = self.length - self.offset
-
-    async def _next_chunk(self):
-        """Read the line before a chunk. Trailers stay unread: nothing follows on this connection."""
-        self._budget = _MAX_CHUNK_LINE
-        if self._left is None or await self._line() == b"\r\n":
-            line = await self._line()
-            size = line.partition(b";")[0].strip()
-            if line[-2:] == b"\r\n" and 0 < len(size) < 8 and not size.strip(b"0123456789abcdefABCDEF"):
-                self._left = int(size, 16)
-                self._chunked = self._left > 0
-                return
-        raise _malformed(self._name, "chunk")
-
-    async def _line(self):
-        """One line with its end; of a long header that we do not use only the beginning."""
-        line = newline = b""
-        while not newline:
-            if not self._early:
-                piece = bytearray(_PIECE)
-                count = await self._connection.readinto(piece)
-                if not count:
-                    raise SourceError(self._name, "connection closed before the end of the file", False)
-                self._early = bytes(piece[:count])
-            part, newline, self._early = self._early.partition(b"\n")
-            self._budget -= len(part) + 1
-            if self._budget < 0:
-                raise _malformed(self._name, "too long")
-            if len(line) < _PIECE or (len(line) < _MAX_KEPT and _header_name(line) in _USED_HEADERS):
-                line += part + newline
-        return line
+def _start(source, headers, offset, total):
+    """Make ready for the body. total: the file's length if this is its rest from ``offset`` on, else 0."""
+    if headers.get(b"content-encoding", "identity").lower() != "identity":
+        raise SourceError(source.name, "has a Content-Encoding: switch that off for this file")
+    length = headers.get(b"content-length")
+    coding = headers.get(b"transfer-encoding")
+    if (coding and (length or coding.lower() != "chunked")) or (length and not _is_number(length)):
+        raise source.malformed("length")
+    if coding:
+        length = None
+    else:
+        length = total or (int(length) if length else None)
+    source.start(offset if total else 0, length, _validator(headers), bool(coding))
 
 
 def _request(address, offset, validator):
@@ -195,6 +121,10 @@ def _status(line):
     if line[:7] != b"HTTP/1." or line[8:9] != b" " or not digits.isdigit() or line[12:13].strip():
         return 0
     return int(digits)
+
+
+def _is_used(line):
+    return _header_name(line) in _USED_HEADERS
 
 
 def _header_name(line):
@@ -285,10 +215,6 @@ def _beside(path, relative):
         elif segment != ".":
             segments.append(segment)
     return "/".join(segments) + mark + query
-
-
-def _malformed(name, what):
-    return SourceError(name, "no proper HTTP (%s): check port, server and proxies" % what, False)
 
 
 def _refusal(name, status):

@@ -1,35 +1,26 @@
 """Update files opened as streams: the scheme of a location picks the module that reads it."""
 
 from binascii import unhexlify
-from errno import EIO
 
 from micropython import const
+
+from .source import SourceError
 
 # Release pages redirect to signed URLs of well over a thousand characters.
 _MAX_URL = const(4000)
 _PORTS = {"http": 80, "https": 443}
 
 
-class SourceError(OSError):
-    """A location that gives no file: ``args`` is (EIO, words for the operator, without secrets).
-
-    ``permanent`` is True when the same location, asked again, would fail again.
-    """
-
-    def __init__(self, name, text, permanent=True):
-        super().__init__(EIO, name + ": " + text)
-        self.permanent = permanent
-
-
-async def open_source(url, dial, **options):
-    """Open the file at ``url``; the options and the stream that comes back are those of ``firmware.http.open``.
+async def open_source(url, dial, *, log=print, **options):
+    """Open the file at ``url`` and return it as a Source; the options are those of ``firmware.http.open``.
 
     Raises SourceError, or OSError when the network fails.
     """
     # Late, because the protocol's module imports this one; one that is not used costs no memory.
-    from firmware import http
+    from . import http
 
-    return await http.open(url, dial, **options)
+    log("Starting firmware download from: " + redact(url))
+    return await http.open(url, dial, log=log, **options)
 
 
 def parse_url(url):

@@ -9,7 +9,6 @@ import asyncio
 from micropython import const
 
 from .image import ImageError
-from .sources import redact
 from .transfer import BLOCK, Interrupted, Transfer
 
 _ATTEMPTS = const(3)  # when the request does not say
@@ -169,7 +168,6 @@ class Updater:
             self._report("Downloading")
         else:
             await transfer.resume()
-        self._log("Starting firmware download from: %s" % redact(journal.get("location")))
         retries = journal.get("retries")
         attempts = _ATTEMPTS if retries is None else max(1, retries)
         interval = journal.get("interval")

@@ -28,15 +28,10 @@ def load_config(path="/config.json"):
     return config
 
 
-class Board:
-    """clock, store, slots, wifi and dialer of this charger."""
-
-    def __init__(self, config, log):
-        self.clock = Clock()
-        self.store = Store("arus")
-        self.slots = Slots()
-        self.wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), log)
-        self.dialer = Dialer(_certificate(config))
+def build(config, log):
+    """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer)."""
+    wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), log)
+    return Clock(), Store("arus"), Slots(), wifi, Dialer(_certificate(config))
 
 
 def _certificate(config):

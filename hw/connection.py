@@ -142,13 +142,10 @@ class Connection:
         try:
             self._socket = context.wrap_socket(self._raw, server_hostname=host, do_handshake_on_connect=False)
             # Reading is what drives the handshake. The peer's certificate is there once it is over, not before.
-            while True:
-                count = self._socket.readinto(first)
-                if self._socket.getpeercert(True):
-                    break
-                if count == 0:
-                    raise OSError(ECONNRESET)
+            count = self._socket.readinto(first)
+            while not self._socket.getpeercert(True):
                 await self._wait(_READ, None)
+                count = self._socket.readinto(first)
             if count:
                 self._early = first
         except ValueError as error:
@@ -229,8 +226,7 @@ class Connection:
 
     def limit(self, milliseconds):
         """End the connection after that time, however busy it is; None: take the limit off."""
-        if self._socket:
-            self._set_deadline(_WHOLE, milliseconds)
+        self._set_deadline(_WHOLE, milliseconds)
 
     def close(self, errno=ECONNABORTED, text="closed"):
         """Close the connection. Whoever waits for it, or uses it later, gets an OSError(errno, text with the peer)."""

@@ -90,7 +90,9 @@ class Configuration:
         values[key] = value
         if value == self._default(key):
             del values[key]
-        texts = {key: hexlify(value).decode() if isinstance(value, bytes) else str(value) for key, value in values.items()}
+        texts = {
+            key: hexlify(value).decode() if isinstance(value, bytes) else str(value) for key, value in values.items()
+        }
         self._store.set(_RECORD, json.dumps(texts).encode())
         self._values = values
         for listened, function in self._listeners:

@@ -109,7 +109,6 @@ class Rpc:
         return message
 
     async def _answer_call(self, message):
-        after = None
         try:
             if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
                 raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")

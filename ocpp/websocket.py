@@ -221,8 +221,8 @@ class WebSocket:
         elif opcode == _CLOSE:
             if length == 0:
                 raise ConnectionClosed(_NO_CODE)
-            code = int.from_bytes(payload[:2], "big")
-            if length == 1 or not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+            code = int.from_bytes(payload[:2], "big")  # less than 1000 if it is only half of one
+            if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "invalid close code")
             raise ConnectionClosed(code, _text(bytes(payload[2:])))
 

@@ -110,7 +110,7 @@ class CentralSystem:
     """Listens from `start()` to `stop()`, on the same port when started again; or use it with `async with`.
 
     Policy, to be changed at any time:
-    `answers`      action → function of the payload that returns the answer's payload, None for no answer at all,
+    `answers`      action → function of the payload that return the answer's payload, None for no answer at all,
                    or raises an `ocpp.exceptions.OCPPError` to be sent as CALLERROR
     `boot_status`  the status in the answer to BootNotification; `boot_interval` its interval in seconds
     `refusal`      an HTTP status with which every upgrade is refused, or None
@@ -166,7 +166,7 @@ class CentralSystem:
         return f"{'wss' if self._tls else 'ws'}://{self.host}:{self.port}{PATH[:-1]}"
 
     async def start(self) -> None:
-        """Listens; a port of 0 becomes the one that the system chose."""
+        """Listen; a port of 0 becomes the one that the system chose."""
         self._server = await serve(
             self._serve,
             self.host,
@@ -181,7 +181,7 @@ class CentralSystem:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Closes every connection with 1001 and listens no more."""
+        """Close every connection with 1001 and listen no more."""
         if self._server:
             self._server.close()
             await self._server.wait_closed()
@@ -195,7 +195,7 @@ class CentralSystem:
         await self.stop()
 
     async def call(self, identity: str, action: str, payload: Payload) -> Payload:
-        """Sends a call as SteVe does, without waiting for earlier ones; returns the payload of its CALLRESULT.
+        """Send a call as SteVe does, without waiting for earlier ones; return the payload of its CALLRESULT.
 
         Raises CallFailed for a CALLERROR, ConnectionError if the charge point isn't or is no longer connected,
         TimeoutError without an answer in time.
@@ -259,7 +259,7 @@ class CentralSystem:
             raise TimeoutError(f"No such {action} within {timeout} s, but {actions}") from None
 
     def drop(self, identity: str) -> None:
-        """Breaks the charge point's TCP connection without a closing handshake."""
+        """Break the charge point's TCP connection without a closing handshake."""
         self._stations[identity].websocket.transport.abort()
 
     def calls(self, action: str) -> list[Frame]:

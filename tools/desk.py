@@ -13,8 +13,9 @@ from typing import Self
 import build
 from central_system import CentralSystem, Frame
 from environment import REPOSITORY
-from simulator.chip import Chip, Timing
+from simulator.chip import Chip, SimulatorError, Timing
 from simulator.interpreter import Interpreter
+from simulator.manufacture import OTA_4MIB
 from webserver import Request, WebServer
 
 OLD, NEW = "1.0.0", "2.0.0"
@@ -24,6 +25,7 @@ FILE = f"arus-{NEW}.bin"
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
 HEAP = 80 * 1024
+SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
 WIFI = ("desk", "simulated")
 # For localhost and 127.0.0.1; the keys are no secret and protect nothing.
 CERTIFICATES = REPOSITORY / "tests" / "certificates"
@@ -33,7 +35,8 @@ class Desk:
     """Use it with `async with`: the charger, with version OLD in its first slot, is switched on when that is entered.
 
     `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
-    `lines` is the serial log. `csms` and `identity` attach the charger to another central system than the desk's own.
+    `lines` is the serial log. `tls` makes it wss and https. `csms`, `identity`, `password` and `ca` (PEM or DER) attach
+    the charger to another central system than the desk's own.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Desk:
         speed: float = 1,
         timing: Timing | None = None,
         tls: bool = False,
+        ca: bytes | None = None,
         csms: str | None = None,
         identity: str = IDENTITY,
         password: str | None = None,
@@ -62,9 +66,9 @@ class Desk:
         self.chip = Chip(
             folder, interpreter, heap=heap, speed=speed, timing=timing or Timing(), serial=self._serial, air=WIFI
         )
+        self._ca = (CERTIFICATES / "ca.pem").read_bytes() if tls else ca
         self._csms = csms
         self._show = serial
-        self._patience = 20 + 200 / speed
         self._config = {
             "id": identity,
             "wifi": {"ssid": WIFI[0], "key": WIFI[1]},
@@ -72,10 +76,16 @@ class Desk:
             "model": "Desk",
             "configuration": {"TrialDeadline": 20, **(configuration or {})},
             **({"password": password} if password else {}),
-            **({"ca": "ca.pem"} if tls else {}),
+            **({"ca": "ca.pem"} if self._ca else {}),
         }
 
     async def __aenter__(self) -> Self:
+        slot0 = self.update_file(OLD)
+        if len(slot0) > SLOT:
+            raise build.BuildError(
+                f"MicroPython and the application have {len(slot0):,} bytes, an OTA slot {SLOT:,}: "
+                "take MicroPython's OTA variant, it is smaller"
+            )
         if not self._csms:
             await self.central.start()
         await self.web.start()
@@ -83,16 +93,15 @@ class Desk:
         files = {
             "boot.py": (REPOSITORY / "boot.py").read_bytes(),
             "config.json": json.dumps(self._config).encode(),
+            **({"ca.pem": self._ca} if self._ca else {}),
         }
-        if "ca" in self._config:
-            files["ca.pem"] = (CERTIFICATES / "ca.pem").read_bytes()
-        self.chip.manufacture(self.update_file(OLD), files)
+        self.chip.manufacture(slot0, files)
         self._running = asyncio.create_task(self.chip.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._running.cancel()
-        await asyncio.wait([self._running])
+        await asyncio.gather(self._running, return_exceptions=True)
         await self.web.stop()
         await self.central.stop()
 
@@ -131,40 +140,41 @@ class Desk:
         return len(statuses) > 1 and set(statuses.values()) == {"Available"}
 
     async def until_off(self) -> None:
-        """Waits until the charger is switched off."""
+        """Wait until the charger is switched off."""
         await asyncio.shield(self._running)
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Waits for a condition; TimeoutError with `what` in its text when it takes too long."""
-        deadline = time.monotonic() + self._patience
+    async def until(self, condition: Callable[[], bool], what: str, seconds: float = 200) -> None:
+        """Wait for a condition; TimeoutError with `what` in its text after so many seconds of the chip's time."""
+        patience = 20 + seconds / self.speed
+        deadline = time.monotonic() + patience
         while not condition():
             if self._running.done():
                 self._running.result()
-                raise RuntimeError(f"The simulated chip ended while waiting for: {what}")
+                raise SimulatorError(f"the chip was switched off while waiting for this: {what}")
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}: not within {self._patience:.0f} s")
+                raise TimeoutError(f"waited {patience:.0f} s in vain for this: {what}; the serial log may tell why")
             await asyncio.sleep(0.01)
 
     async def logged(self, words: str) -> None:
-        """Waits for words on the serial console."""
+        """Wait for words on the serial console."""
         await self.until(lambda: any(words in line for line in self.lines), f'"{words}" in the serial log')
 
     async def registered(self) -> None:
-        """Waits until the charger is registered and ready to charge."""
-        await self.until(lambda: self.in_service, "The charger registered, all connectors Available")
+        """Wait until the charger is registered and ready to charge."""
+        await self.until(lambda: self.in_service, "the charger is registered and all connectors are Available", 60)
 
     async def ended(self, since: int = 0) -> None:
-        """Waits until an update has ended and the charger serves again: connectors Available, calls answered.
+        """Wait until an update has ended and the charger serves again: connectors Available, calls answered.
 
         since: the chapters of the story up to there belong to an earlier update.
         """
         await self.until(
-            lambda: any(chapter(frame) in FINAL for frame in self.story[since:]), "The last status of the update"
+            lambda: any(chapter(frame) in FINAL for frame in self.story[since:]), "the last status of the update"
         )
         await self.registered()
         heartbeats = len(self.central.calls("Heartbeat"))
         await self.central.call(self.identity, "TriggerMessage", {"requestedMessage": "Heartbeat"})
-        await self.until(lambda: len(self.central.calls("Heartbeat")) > heartbeats, "A triggered Heartbeat")
+        await self.until(lambda: len(self.central.calls("Heartbeat")) > heartbeats, "a triggered Heartbeat")
 
 
 def tells(frame: Frame) -> bool:

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import build
-from desk import FILE, Desk, chapter
+from desk import FILE, NEW, OLD, SLOT, Desk, chapter
 from webserver import Fault
-
-SLOT = 0x180000  # of the stock OTA partition table
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Scenario:
     disturb: Callable[[Desk, bytes], None] = lambda *_: None
 
     async def play(self, desk: Desk) -> list[str]:
-        """Plays it on a desk that was just entered; returns what went wrong, in sentences."""
+        """Play it on a desk that was just entered; return what went wrong, in sentences."""
         await desk.registered()
         file = self.file(desk)
         desk.web.files = {FILE: file}
@@ -41,7 +39,7 @@ class Scenario:
         return self.problems(desk)
 
     def problems(self, desk: Desk) -> list[str]:
-        """Compares what happened with what should have."""
+        """Compare what happened with what should have."""
         story = " ".join(chapter(frame) for frame in desk.story)
         problems = [f"The central system recorded a violation: {text}" for text in desk.central.violations]
         if story != self.story:
@@ -51,10 +49,10 @@ class Scenario:
         return problems
 
 
-SUCCESS = "1.0.0 Downloading Downloaded Installing 2.0.0 Installed"
-DOWNLOAD_FAILED = "1.0.0 Downloading DownloadFailed"
-REFUSED = "1.0.0 Downloading Downloaded InstallationFailed"
-ROLLED_BACK = "1.0.0 Downloading Downloaded Installing 1.0.0 InstallationFailed"
+SUCCESS = f"{OLD} Downloading Downloaded Installing {NEW} Installed"
+DOWNLOAD_FAILED = f"{OLD} Downloading DownloadFailed"
+REFUSED = f"{OLD} Downloading Downloaded InstallationFailed"
+ROLLED_BACK = f"{OLD} Downloading Downloaded Installing {OLD} InstallationFailed"
 
 
 def _corrupt(desk: Desk) -> bytes:
@@ -72,11 +70,11 @@ def _combined(desk: Desk) -> bytes:
 
 
 def _other_chip(desk: Desk) -> bytes:
-    return build.update_file(build.made_image(chip_id=9), build.bundle(build.application("2.0.0"), "2.0.0"))
+    return build.update_file(build.made_image(chip_id=9), build.bundle(build.application(NEW), NEW))
 
 
 def _html(_: Desk) -> bytes:
-    return b"<!DOCTYPE html><title>Sign in</title><h1>Sign in to download</h1>" + bytes(8000)
+    return b"<!DOCTYPE html><title>Sign in</title><p>Sign in to download.</p>\n" * 100
 
 
 def _too_large(desk: Desk) -> bytes:
@@ -102,7 +100,7 @@ hw.connection.Dialer.dial = nowhere
 
 
 def _unreachable(desk: Desk) -> bytes:
-    main = build.application("2.0.0")["main.py"]
+    main = build.application(NEW)["main.py"]
     return desk.update_file(extra={"main.py": UNREACHABLE + main})
 
 
@@ -114,8 +112,9 @@ def _die_halfway(desk: Desk, file: bytes) -> None:
     desk.web.faults = [Fault(FILE, times=1, cut_after=len(file) // 2, down=6 / desk.speed)]
 
 
-def _cut_power_halfway(desk: Desk, file: bytes) -> None:
-    desk.chip.cut_power(len(file) // 4096, "middle")  # of two operations for each 4096 bytes: an erase and a write
+def _cut_power(desk: Desk, file: bytes) -> None:
+    """After three quarters of the download: each 4096 bytes take two operations, an erase and a write."""
+    desk.chip.cut_power(2 * len(file) // 4096 * 3 // 4, "middle")
 
 
 UPDATE = Scenario("An update over the air changes the running application, and the operator can follow it.", SUCCESS)
@@ -124,7 +123,7 @@ SCENARIOS = {
     "file-not-found": Scenario(
         "A wrong location ends in DownloadFailed, once, and the log names the URL and the 404.",
         DOWNLOAD_FAILED,
-        "Attempt 2 of 3 failed: .*DownloadFailed: .*404",
+        "Attempt 2 of 3 failed.*DownloadFailed: http://127.0.0.1:.*404",
         disturb=_not_found,
     ),
     "server-dies": Scenario(
@@ -183,7 +182,7 @@ SCENARIOS = {
     ),
     "power-cut": Scenario(
         "An update goes on where it was after a power failure in mid-download.",
-        "1.0.0 Downloading 1.0.0 Downloaded Installing 2.0.0 Installed",
-        disturb=_cut_power_halfway,
+        f"{OLD} Downloading {OLD} Downloaded Installing {NEW} Installed",
+        disturb=_cut_power,
     ),
 }

@@ -1,241 +1,63 @@
 #!/usr/bin/env python3
-"""Shows a charger update itself over the air: a simulated ESP32, a central system and a web server on this machine.
+"""Shows a charger update itself over the air, all of it on this machine.
 
-  tools/simulate.py                          an update, from UpdateFirmware to Installed
-  tools/simulate.py --scenario server-dies   what can go wrong, and how it ends (--list tells all of them)
-  tools/simulate.py --csms ws://HOST:8180/steve/websocket/CentralSystemService --id CP1
-                                             the simulated charger at your own central system, until Ctrl-C
+    simulate.py                          from UpdateFirmware to Installed
+    simulate.py --scenario server-dies   what can go wrong, and how it ends
+    simulate.py --csms ws://HOST/steve/websocket/CentralSystemService --id CP1
+                                         the charger at your own central system
 
-What that needs is downloaded into .cache once. The exit status is 0 if everything was as it should be.
+There are a simulated ESP32, a central system and a web server. The flash is as
+slow as a real one: an update with a real MicroPython takes half a minute, and
+--speed shortens it. What all that needs is downloaded into .cache once. The
+exit status is 0 if everything was as it should be.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import re
 import sys
-import tempfile
-import time
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import environment
 
-if TYPE_CHECKING:
-    from central_system import Frame
-    from desk import Desk
-    from scenarios import Scenario
-    from webserver import Request
-
-# What sectors of 4 KiB take on the flash of an ESP32 module.
-ERASE_MS = 60
-WRITE_MS = 6
-
-
-class Screen:
-    """A line for each event, and below them on a terminal a bar while a download runs."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-        self.console = Console(highlight=False)
-        columns = (TextColumn("  Download"), BarColumn(bar_width=None), TaskProgressColumn())
-        self._bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        self._task = self._bar.add_task("", total=100, visible=False)
-
-    def __enter__(self) -> Screen:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def event(self, who: str, text: str, style: str = "", at: datetime | None = None) -> None:
-        """One line; on a terminal long ones are wrapped, in a file they stay whole."""
-        from rich.table import Table
-        from rich.text import Text
-
-        moment = clock(at or datetime.now())
-        if not self.console.is_terminal:
-            print(f"{moment}  {who:<14}  {text}", flush=True)
-            return
-        row = Table.grid(padding=(0, 2))
-        row.add_column(no_wrap=True)
-        row.add_column(no_wrap=True, width=14)
-        row.add_column(overflow="fold")
-        row.add_row(Text(moment, "dim"), Text(who, style or "dim"), Text(text, style))
-        self.console.print(row)
-
-    def say(self, text: str, style: str = "") -> None:
-        """A sentence or two."""
-        from rich.text import Text
-
-        self.console.print(Text(text, style), soft_wrap=not self.console.is_terminal)
-
-    def serial(self, line: str) -> None:
-        """A line of the charger's serial console."""
-        self.event("charger", line)
-        if found := re.search(r"\[FW-OCPP\] Progress: (\d+)%", line):
-            self._bar.update(self._task, completed=int(found[1]), visible=True, refresh=True)
-        elif "[FW-OCPP] Firmware download completed" in line or "Failed: " in line:
-            self._bar.update(self._task, visible=False, refresh=True)
-
-    def frame(self, frame: Frame) -> None:
-        """A message at the central system, if it tells something of the update."""
-        payload, text, style = frame.payload, "", "cyan"
-        if frame.action == "UpdateFirmware" and not frame.incoming:
-            text = f"UpdateFirmware {payload['location']}"
-        elif frame.asks("BootNotification"):
-            text = f"BootNotification, version {payload['firmwareVersion']}"
-        elif frame.asks("StatusNotification"):
-            text = f"StatusNotification, connector {payload['connectorId']}: {payload['status']}"
-        elif frame.asks("FirmwareStatusNotification"):
-            text = f"FirmwareStatusNotification: {payload['status']}"
-            style = "bold red" if payload["status"].endswith("Failed") else "bold green"
-        if text:
-            self.event("central system", text, style, frame.time.astimezone())
-
-    def request(self, request: Request) -> None:
-        """A request at the web server."""
-        wanted = f" from {request.headers['range']}" if "range" in request.headers else ""
-        self.event("web server", f"{request.method} {request.path}{wanted}: {request.status}, {request.sent:,} bytes")
-
-    def table(self, frames: list[Frame], began: datetime) -> None:
-        """What the central system received, and when."""
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, title="What the central system received", title_justify="left")
-        table.add_column("At")
-        table.add_column("After", justify="right")
-        table.add_column("Message")
-        for frame in frames:
-            seconds = (frame.time - began).total_seconds()
-            table.add_row(clock(frame.time.astimezone()), f"{seconds:.1f} s" if seconds > 0 else "", message(frame))
-        self.console.print(table)
-
-
-def clock(moment: datetime) -> str:
-    """The time of day to a hundredth of a second."""
-    return f"{moment:%H:%M:%S.%f}"[:11]
-
-
-def message(frame: Frame) -> str:
-    """A frame of the story as a line of the table."""
-    if frame.action == "BootNotification":
-        return f"BootNotification, version {frame.payload['firmwareVersion']}"
-    return str(frame.payload["status"])
-
-
-async def show(desk: Desk, screen: Screen, scenario: Scenario) -> bool:
-    """Plays a scenario; returns whether all was as it should be."""
-    began = time.monotonic()
-    desk.central.observers.append(screen.frame)
-    problems = await scenario.play(desk)
-    request = next(frame for frame in desk.central.frames if frame.action == "UpdateFirmware")
-    screen.table(desk.story, request.time)
-    for problem in problems:
-        screen.say(problem, "bold red")
-    if problems:
-        return False
-    screen.say(f"As it should be: {scenario.proves}", "bold green")
-    screen.say(
-        f"Version {desk.version} is running. {len(desk.central.frames)} OCPP messages, all valid by the official "
-        f"schemas. {time.monotonic() - began:.1f} s."
-    )
-    return True
-
-
-async def attend(desk: Desk, screen: Screen) -> bool:
-    """Keeps the charger at another central system until Ctrl-C."""
-    from desk import FILE, NEW
-
-    desk.web.files = {FILE: desk.update_file()}
-    screen.event("web server", f"version {NEW} for an UpdateFirmware: {desk.web.url(FILE)}", "bold green")
-    screen.event("", "Ctrl-C switches the charger off.")
-    await desk.until_off()
-    return False
-
-
-async def run(arguments: argparse.Namespace) -> bool:
-    """Sets up a desk and shows what was asked for."""
-    import build
-    from desk import Desk
-    from scenarios import SCENARIOS, UPDATE
-    from simulator.chip import Timing
-
-    interpreter = environment.interpreters()[0]
-    image = build.app_image(arguments.micropython.read_bytes()) if arguments.micropython else build.made_image()
-    speed = arguments.speed or (10 if arguments.scenario else 1)
-    runs = environment.CACHE / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    with Screen() as screen, tempfile.TemporaryDirectory(dir=runs) as folder:
-        version = ".".join(map(str, interpreter.version))
-        screen.event(
-            "charger",
-            f"simulated ESP32, MicroPython {version} with {interpreter.word_bits}-bit words, "
-            f"{arguments.heap} KiB of heap, time {speed:g} x real",
-        )
-        desk = Desk(
-            Path(folder),
-            interpreter,
-            image=image,
-            heap=arguments.heap * 1024,
-            speed=speed,
-            timing=Timing(erase_ms=ERASE_MS, write_ms_per_4k=WRITE_MS),
-            tls=arguments.tls,
-            csms=arguments.csms,
-            identity=arguments.id,
-            password=arguments.password,
-            serial=screen.serial,
-            request=screen.request,
-        )
-        async with desk:
-            if arguments.csms:
-                return await attend(desk, screen)
-            return await show(desk, screen, SCENARIOS[arguments.scenario] if arguments.scenario else UPDATE)
-
 
 def parse() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", metavar="NAME", help="play one of the unhappy courses of events")
     parser.add_argument("--list", action="store_true", help="tell the scenarios and what each proves")
-    parser.add_argument("--csms", metavar="URL", help="attach the charger to this central system, without its identity")
-    parser.add_argument("--id", metavar="ID", default="CP1", help="the charger's identity (default: CP1)")
-    parser.add_argument("--password", metavar="P", help="the charger's password (Basic authentication)")
     parser.add_argument("--micropython", metavar="FILE", type=Path, help="a real MicroPython for ESP32 in the slots")
     parser.add_argument("--tls", action="store_true", help="wss and https, with certificates checked")
     parser.add_argument("--heap", metavar="KIB", type=int, default=80, help="the charger's memory (default: 80)")
     parser.add_argument(
-        "--speed", metavar="N", type=float, help="how much faster the charger's time runs (default: 1, scenarios 10)"
+        "--speed", metavar="N", type=positive, help="times that its clock is faster (default: 1, scenarios: 10)"
     )
-    return parser.parse_args()
+    own = parser.add_argument_group("attach the charger to another central system, until Ctrl-C")
+    own.add_argument("--csms", metavar="URL", help="where it listens: ws:// or wss://, without the charger's identity")
+    own.add_argument("--id", metavar="ID", default="CP1", help="the charger's identity (default: CP1)")
+    own.add_argument("--password", metavar="P", help="the charger's password, for Basic authentication")
+    own.add_argument(
+        "--ca", metavar="FILE", type=Path, help="the certificate of who signed the central system's, for wss"
+    )
+    arguments = parser.parse_args()
+    if arguments.csms and not arguments.csms.startswith(("ws://", "wss://")):
+        parser.error("--csms takes a URL that starts with ws:// or wss://")
+    if arguments.csms and (arguments.scenario or arguments.tls):
+        parser.error("--scenario and --tls are for the central system of the desk, not for another one")
+    return arguments
 
 
-def main() -> int:
-    """Runs what the command line asks for; returns the exit status."""
-    arguments = parse()
-    environment.ensure()
-    from build import BuildError
-    from scenarios import SCENARIOS
-
-    if arguments.list:
-        for name, scenario in SCENARIOS.items():
-            print(f"{name:<24}{scenario.proves}")
-        return 0
-    if arguments.scenario and arguments.scenario not in SCENARIOS:
-        sys.exit(f"simulate.py: there is no scenario {arguments.scenario}; --list tells what there is")
-    try:
-        return 0 if asyncio.run(run(arguments)) else 1
-    except KeyboardInterrupt:
-        return 0 if arguments.csms else 130
-    except (BuildError, environment.SetupError, OSError) as error:
-        sys.exit(f"simulate.py: {error}")
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if number <= 0:
+        raise ValueError
+    return number
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = parse()
+    environment.ensure()
+    import show  # needs the packages that ensure() brings
+
+    sys.exit(show.main(arguments))

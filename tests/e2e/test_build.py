@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import build
 import pytest
 from littlefs import LittleFS
+
+import build
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "images"
 COMBINED = IMAGES / "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from desk import Desk
-from scenarios import SCENARIOS
 
+from desk import SLOT, Desk
+from scenarios import SCENARIOS
 from simulator.interpreter import Interpreter
 
 
@@ -16,3 +17,11 @@ async def test_scenario(name: str, tmp_path: Path, interpreter: Interpreter) -> 
     async with Desk(tmp_path, interpreter, speed=20) as desk:
         problems = await SCENARIOS[name].play(desk)
         assert not problems, "\n".join([*problems, "", *desk.lines])
+        if name.startswith("wrong-file") or name == "too-large":
+            assert other_slot(tmp_path) == b"\xff" * SLOT, "something was written"
+        if name in ("server-dies", "power-cut"):
+            assert desk.web.requests[-1].status == HTTPStatus.PARTIAL_CONTENT
+
+
+def other_slot(folder: Path) -> bytes:
+    return (folder / "flash.bin").read_bytes()[0x190000:][:SLOT]

@@ -56,7 +56,8 @@ async def test_it_plays_a_scenario(repository: Path) -> None:
 async def test_it_lists_the_scenarios(repository: Path) -> None:
     status, output = await run(repository, "--list")
     assert status == 0
-    assert [line.split()[0] for line in output.splitlines()] == list(SCENARIOS)
+    assert [line.split()[0] for line in output.splitlines() if line[0] != " "] == list(SCENARIOS)
+    assert max(map(len, output.splitlines())) <= 80
 
 
 async def test_an_unknown_scenario_is_one_sentence(repository: Path) -> None:
@@ -66,7 +67,7 @@ async def test_an_unknown_scenario_is_one_sentence(repository: Path) -> None:
 
 
 async def test_a_micropython_that_is_none_is_one_sentence(repository: Path) -> None:
-    for file in ("README.md", "nowhere.bin"):
+    for file in ("LICENSE", "nowhere.bin"):
         status, output = await run(repository, "--micropython", file)
         assert status == 1
         assert re.search(r"simulate.py: .*\n$", output)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import build
 import pytest
-from central_system import no_answer, refuse
-from desk import FILE, HEAP, NEW, OLD, QUERY, Desk, chapter
 from ocpp.exceptions import InternalError
-from scenarios import ROLLED_BACK, SUCCESS, UPDATE
+
+import build
+from central_system import Payload, no_answer, refuse
+from desk import FILE, HEAP, NEW, OLD, QUERY, Desk, chapter
+from scenarios import ROLLED_BACK, SCENARIOS, SUCCESS, UPDATE
+from simulator.interpreter import Interpreter
 from webserver import Fault
 
-from simulator.interpreter import Interpreter
-
 SPEED = 20
-REAL_IMAGE = "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"
+REAL = "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"
 
 
 def make_desk(folder: Path, interpreter: Interpreter, **options: Any) -> Desk:
@@ -27,16 +28,16 @@ def make_desk(folder: Path, interpreter: Interpreter, **options: Any) -> Desk:
 
 
 @pytest.fixture
-def real_image(repository: Path) -> bytes:
-    """The application image of a real MicroPython, where there is one."""
-    file = repository.parent / "shared" / "images" / REAL_IMAGE
+def real_file(repository: Path) -> bytes:
+    """The combined file of a real MicroPython, where it is at hand."""
+    file = repository.parent / "shared" / "images" / REAL
     if not file.exists():
-        pytest.skip(f"{REAL_IMAGE} is not at hand")
-    return build.app_image(file.read_bytes())
+        pytest.skip(f"{file} is not at hand")
+    return file.read_bytes()
 
 
-def story(desk: Desk) -> str:
-    return " ".join(chapter(frame) for frame in desk.story)
+def story(desk: Desk, since: int = 0) -> str:
+    return " ".join(chapter(frame) for frame in desk.story[since:])
 
 
 async def updated(desk: Desk, **request: Any) -> None:
@@ -69,10 +70,15 @@ async def test_an_update_over_wss_and_https_in_a_heap_of_80_kib(tmp_path: Path, 
 
 
 async def test_an_update_with_a_real_micropython_in_the_slots(
-    tmp_path: Path, interpreter: Interpreter, real_image: bytes
+    tmp_path: Path, interpreter: Interpreter, real_file: bytes
 ) -> None:
-    async with make_desk(tmp_path, interpreter, image=real_image, tls=True) as desk:
+    async with make_desk(tmp_path, interpreter, image=build.app_image(real_file), tls=True) as desk:
         await check_success(desk)
+
+
+async def test_a_real_combined_file_is_refused(tmp_path: Path, interpreter: Interpreter, real_file: bytes) -> None:
+    async with make_desk(tmp_path, interpreter) as desk:
+        assert await replace(SCENARIOS["wrong-file-combined"], file=lambda _: real_file).play(desk) == []
 
 
 async def test_an_update_on_words_of_64_bits(tmp_path: Path, interpreters: list[Interpreter]) -> None:
@@ -94,7 +100,9 @@ async def test_the_next_update_goes_back_into_the_first_slot(tmp_path: Path, int
         seen = len(desk.story)
         await desk.update("next.bin")
         await desk.ended(seen)
-        assert " ".join(chapter(frame) for frame in desk.story[seen:]) == SUCCESS.replace(NEW, "2.0.1").partition(" ")[2]
+        assert (
+            " ".join(chapter(frame) for frame in desk.story[seen:]) == SUCCESS.replace(NEW, "2.0.1").partition(" ")[2]
+        )
         assert desk.chip.boots[-1].slot == "ota_0"
 
 
@@ -114,7 +122,7 @@ async def test_the_next_update_goes_back_into_the_first_slot(tmp_path: Path, int
 async def test_a_web_server_with_faults_delays_an_update_and_does_not_fail_it(
     tmp_path: Path, interpreter: Interpreter, fault: dict[str, Any]
 ) -> None:
-    async with make_desk(tmp_path, interpreter) as desk:
+    async with make_desk(tmp_path, interpreter, configuration={"FirmwareDownloadTimeout": 10}) as desk:
         desk.web.faults = [Fault(FILE, **fault)]
         await check_success(desk)
 
@@ -208,14 +216,14 @@ async def test_a_new_firmware_that_is_not_accepted_goes_back(
     tmp_path: Path, interpreter: Interpreter, status: str
 ) -> None:
     async with make_desk(tmp_path, interpreter) as desk:
+        accept = desk.central.answers["BootNotification"]
 
-        def boot(payload: dict[str, Any]) -> dict[str, Any]:
+        def answer(payload: Payload) -> Payload | None:
             desk.central.boot_status = status if payload["firmwareVersion"] == NEW else "Accepted"
-            desk.central.boot_interval = 5
             return accept(payload)
 
-        accept = desk.central.answers["BootNotification"]
-        desk.central.answers["BootNotification"] = lambda payload: boot(payload)
+        desk.central.answers["BootNotification"] = answer
+        desk.central.boot_interval = 5
         await updated(desk)
         chapters = [word for word in story(desk).split() if word != NEW]
         assert " ".join(chapters) == ROLLED_BACK

@@ -123,7 +123,15 @@ class Dispatch(unittest.TestCase):
             self.assertEqual(code_of(self.charge_point.dispatch, action, {}), "NotSupported", action)
 
     def test_other_action_is_not_implemented(self):
-        for action in ("Foo", "", "clearcache", "Heartbeat", "FirmwareStatusNotification", "ClearCache DataTransfer", "x" * 9999):
+        for action in (
+            "Foo",
+            "",
+            "clearcache",
+            "Heartbeat",
+            "FirmwareStatusNotification",
+            "ClearCache DataTransfer",
+            "x" * 9999,
+        ):
             self.assertEqual(code_of(self.charge_point.dispatch, action, {}), "NotImplemented", action)
 
 

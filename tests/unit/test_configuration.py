@@ -59,7 +59,22 @@ class Values(unittest.TestCase):
 
     def test_value_out_of_type_or_bounds_is_rejected(self):
         fixture = Fixture()
-        for text in ("", "0", "-5", "+5", " 5", "5 ", "1_000", "1e3", "0x10", "5.0", "true", "99999999", "9" * 500, "\u0665"):
+        for text in (
+            "",
+            "0",
+            "-5",
+            "+5",
+            " 5",
+            "5 ",
+            "1_000",
+            "1e3",
+            "0x10",
+            "5.0",
+            "true",
+            "99999999",
+            "9" * 500,
+            "\u0665",
+        ):
             self.assertEqual(fixture.configuration.set("HeartbeatInterval", text), "Rejected", text)
         self.assertEqual(fixture.configuration.get("HeartbeatInterval"), 14400)
         self.assertEqual(fixture.store.writes, 0)

@@ -12,7 +12,7 @@ from wire import LOCAL, Listener, certificate, descriptors, failure, run, settle
 SOON = 20  # ms
 
 
-async def pair(timeout=5000, dialer=None, name=None):
+async def pair(timeout=20000, dialer=None, name=None):
     """Return a connection and its Peer; with `name` over TLS."""
     listener = Listener(name)
     accepting = asyncio.create_task(listener.accept())
@@ -45,6 +45,26 @@ async def read(connection, length):
     data = bytearray(length)
     await connection.readexactly(memoryview(data))
     return bytes(data)
+
+
+class FakeSocket:
+    """A socket that connects with `outcome`."""
+
+    def __init__(self, *kind):
+        FakeSocket.last = self
+        self.closed = False
+
+    def setblocking(self, flag):
+        pass
+
+    def setsockopt(self, *option):
+        pass
+
+    def connect(self, address):
+        raise self.outcome
+
+    def close(self):
+        self.closed = True
 
 
 def unused_port():
@@ -153,31 +173,25 @@ class DialTest(unittest.TestCase):
         run(test())
 
     def test_no_memory_is_an_error_like_others(self):
-        class Full(Resolver):
-            class socket:
-                closed = False
-
-                def __init__(self, *kind):
-                    Full.last = self
-
-                def setblocking(self, flag):
-                    pass
-
-                def setsockopt(self, *option):
-                    pass
-
-                def connect(self, address):
-                    raise MemoryError
-
-                def close(self):
-                    self.closed = True
-
         async def test():
-            module.socket = Full(80)
+            module.socket = resolver = Resolver(80)
+            resolver.socket = FakeSocket
+            FakeSocket.outcome = MemoryError()
             error = await failure(Dialer().dial("station.example", 80))
             self.assertEqual(error.errno, ENOMEM)
             self.assertIn("station.example:80", str(error))
-            self.assertTrue(Full.last.closed)
+            self.assertTrue(FakeSocket.last.closed)
+
+        run(test())
+
+    def test_a_system_that_says_it_is_connected_already_is_connected(self):
+        async def test():
+            module.socket = resolver = Resolver(80)
+            resolver.socket = FakeSocket
+            for code in (106, 127, 56):  # EISCONN of Linux, ESP32, macOS
+                FakeSocket.outcome = OSError(code)
+                connection = await Dialer().dial("station.example", 80)
+                connection.close()
 
         run(test())
 
@@ -258,7 +272,8 @@ class ReadTest(unittest.TestCase):
 
     def test_a_line_that_is_too_long_is_an_error(self):
         async def test(connection, peer):
-            await peer.say(b"a" * 200)
+            await peer.say(b"a" * 149 + b"\n" + b"b" * 150 + b"\n")
+            self.assertEqual(len(await connection.readline(150)), 150)
             error = await failure(connection.readline(150))
             self.assertEqual(error.errno, EINVAL)
             self.assertIn("line too long", str(error))
@@ -359,6 +374,17 @@ class DeadlineTest(unittest.TestCase):
 
         run(with_pair(test, timeout=500))
 
+    def test_a_wait_that_is_over_has_no_deadline_any_more(self):
+        async def test(connection, peer):
+            for _ in range(2):
+                reading = asyncio.create_task(read(connection, 1))
+                await settle()
+                await peer.say(b"a")
+                self.assertEqual(await reading, b"a")
+                await asyncio.sleep_ms(2 * SOON)
+
+        run(with_pair(test, timeout=SOON))
+
     def test_without_a_timeout_it_waits(self):
         async def test(connection, peer):
             for none in (None, 0):
@@ -403,7 +429,7 @@ class DeadlineTest(unittest.TestCase):
         async def test(connection, peer):
             reading = asyncio.create_task(read(connection, 1))
             await settle()
-            await peer.say(b"a")
+            peer.write(b"a")
             time.sleep_ms(2 * SOON)
             self.assertEqual(await reading, b"a")
 
@@ -564,6 +590,28 @@ class TlsTest(unittest.TestCase):
             self.assertEqual(await connection.readline(9), b"pong\n")
 
         run(with_pair(test, name="server"))
+
+    def test_the_name_that_was_dialled_has_to_be_in_the_certificate(self):
+        async def test():
+            listener = Listener("wrong_name")
+            module.socket = Resolver(listener.port)
+            dialer = Dialer(certificate("ca"))
+            dialing = asyncio.create_task(dialer.dial("elsewhere.example", 443, True))
+            peer = await listener.accept()
+            handshake = asyncio.create_task(peer.end())
+            connection = await dialing
+            connection.close()
+            await handshake
+            dialing = asyncio.create_task(failure(dialer.dial("localhost", 443, True)))
+            peer = await listener.accept()
+            await peer.end()
+            self.assertEqual((await dialing).errno, EACCES)
+            listener.close()
+
+        try:
+            run(test())
+        finally:
+            module.socket = socket
 
     def test_the_ca_may_be_der(self):
         async def test(connection, peer):

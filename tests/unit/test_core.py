@@ -70,7 +70,9 @@ class Core(unittest.TestCase):
     def test_change_configuration_checks_its_fields(self):
         self.assertEqual(self.code("ChangeConfiguration", {"key": "HeartbeatInterval"}), "OccurenceConstraintViolation")
         self.assertEqual(self.code("ChangeConfiguration", {"key": "x", "value": 60}), "TypeConstraintViolation")
-        self.assertEqual(self.code("ChangeConfiguration", {"key": "x", "value": "x" * 501}), "PropertyConstraintViolation")
+        self.assertEqual(
+            self.code("ChangeConfiguration", {"key": "x", "value": "x" * 501}), "PropertyConstraintViolation"
+        )
 
     def test_reset_is_answered_first(self):
         answer, after = self.call("Reset", RESET)

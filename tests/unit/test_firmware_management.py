@@ -52,7 +52,9 @@ class UpdateFirmware(unittest.TestCase):
         self.queues.append(queue)
 
     def call(self, payload):
-        return self.charge_point.dispatch("UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload)
+        return self.charge_point.dispatch(
+            "UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload
+        )
 
     def code(self, **changed):
         payload = json.loads(PLAIN)

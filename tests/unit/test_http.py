@@ -4,7 +4,8 @@ import gc
 import unittest
 
 from firmware import http
-from firmware.sources import SourceError, open_source
+from firmware.source import SourceError
+from firmware.sources import open_source
 
 FILE = bytes(range(256)) * 4
 TOTAL = len(FILE)

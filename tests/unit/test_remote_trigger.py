@@ -58,7 +58,9 @@ class TriggerMessage(unittest.TestCase):
 
     def test_status_notification_of_one_connector(self):
         sent = self.sent('{"requestedMessage":"StatusNotification","connectorId":1}')
-        self.assertEqual(sent, [("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Available"})])
+        self.assertEqual(
+            sent, [("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Available"})]
+        )
 
     def test_status_notification_of_every_connector(self):
         self.charge_point.hold()

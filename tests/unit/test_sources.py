@@ -1,6 +1,7 @@
 import unittest
 
-from firmware.sources import SourceError, parse_url, redact
+from firmware.source import SourceError
+from firmware.sources import parse_url, redact
 
 
 class ParseUrlTest(unittest.TestCase):

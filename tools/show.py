@@ -1,0 +1,215 @@
+"""What tools/simulate.py shows: the events on a desk as they happen, and what came of them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from datetime import datetime
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+import build
+import environment
+from central_system import CallFailed, Frame
+from desk import FILE, NEW, Desk
+from scenarios import SCENARIOS, UPDATE, Scenario
+from simulator.chip import SimulatorError, Timing
+from webserver import Request
+
+# What sectors of 4 KiB take on the flash of an ESP32 module.
+ERASE_MS = 60
+WRITE_MS = 6
+
+
+class Screen:
+    """A line for each event, and below them on a terminal a bar while a download runs."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        columns = (TextColumn("  Download"), BarColumn(bar_width=None), TaskProgressColumn())
+        self._bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self._task = self._bar.add_task("", total=100, visible=False)
+
+    def __enter__(self) -> Screen:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def event(self, who: str, text: str, style: str = "", at: datetime | None = None) -> None:
+        """One line; on a terminal long ones are wrapped, in a file they stay whole."""
+        moment = clock(at or datetime.now())
+        if not self.console.is_terminal:
+            print(f"{moment}  {who:<14}  {text}", flush=True)
+            return
+        row = Table.grid(padding=(0, 2))
+        row.add_column(no_wrap=True)
+        row.add_column(no_wrap=True, width=14)
+        row.add_column(overflow="fold")
+        row.add_row(Text(moment, "dim"), Text(who, style or "dim"), Text(text, style))
+        self.console.print(row)
+
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence or two."""
+        self.console.print(Text(text, style), soft_wrap=not self.console.is_terminal)
+
+    def serial(self, line: str) -> None:
+        """A line of the charger's serial console."""
+        self.event("charger", line)
+        if found := re.search(r"\[FW-OCPP\] Progress: (\d+)%", line):
+            self._bar.update(self._task, completed=int(found[1]), visible=True, refresh=True)
+        elif "[FW-OCPP] Firmware download completed" in line or "Failed: " in line:
+            self._bar.update(self._task, visible=False, refresh=True)
+
+    def frame(self, frame: Frame) -> None:
+        """A message at the central system, if it tells something of the update."""
+        payload, text, style = frame.payload, "", "cyan"
+        if frame.action == "UpdateFirmware" and not frame.incoming:
+            text = f"UpdateFirmware {payload['location']}"
+        elif frame.asks("BootNotification"):
+            text = f"BootNotification, version {payload['firmwareVersion']}"
+        elif frame.asks("StatusNotification"):
+            text = f"StatusNotification, connector {payload['connectorId']}: {payload['status']}"
+        elif frame.asks("FirmwareStatusNotification"):
+            text = f"FirmwareStatusNotification: {payload['status']}"
+            style = "bold red" if payload["status"].endswith("Failed") else "bold green"
+        if text:
+            self.event("central system", text, style, frame.time.astimezone())
+
+    def request(self, request: Request) -> None:
+        """A request at the web server."""
+        wanted = f" from {request.headers['range']}" if "range" in request.headers else ""
+        self.event("web server", f"{request.method} {request.path}{wanted}: {request.status}, {request.sent:,} bytes")
+
+    def table(self, frames: list[Frame], began: datetime) -> None:
+        """What the central system received, and when."""
+        table = Table(box=box.SIMPLE_HEAD, title="What the central system received", title_justify="left")
+        table.add_column("At")
+        table.add_column("After", justify="right")
+        table.add_column("Message")
+        for frame in frames:
+            seconds = (frame.time - began).total_seconds()
+            table.add_row(clock(frame.time.astimezone()), f"{seconds:.1f} s" if seconds > 0 else "", message(frame))
+        self.console.print(table)
+
+
+def clock(moment: datetime) -> str:
+    """The time of day to a hundredth of a second."""
+    return f"{moment:%H:%M:%S.%f}"[:11]
+
+
+def message(frame: Frame) -> str:
+    """A frame of the story as a line of the table."""
+    if frame.action == "BootNotification":
+        return f"BootNotification, version {frame.payload['firmwareVersion']}"
+    return str(frame.payload["status"])
+
+
+async def play(desk: Desk, screen: Screen, scenario: Scenario) -> bool:
+    """Play a scenario; return whether all was as it should be."""
+    began = time.monotonic()
+    desk.central.observers.append(screen.frame)
+    problems = await scenario.play(desk)
+    request = next(frame for frame in desk.central.frames if frame.action == "UpdateFirmware")
+    screen.table(desk.story, request.time)
+    for problem in problems:
+        screen.say(problem, "bold red")
+    if problems:
+        return False
+    screen.say(f"As it should be: {scenario.proves}", "bold green")
+    screen.say(
+        f"Version {desk.version} is running. {len(desk.central.frames)} OCPP messages, all valid by the official "
+        f"schemas. {time.monotonic() - began:.1f} s."
+    )
+    return True
+
+
+async def attend(desk: Desk, screen: Screen) -> bool:
+    """Keep the charger at another central system until Ctrl-C."""
+    desk.web.files = {FILE: desk.update_file()}
+    screen.event("web server", f"version {NEW} for an UpdateFirmware: {desk.web.url(FILE)}", "bold green")
+    screen.event("", "Ctrl-C switches the charger off.")
+    await desk.until_off()
+    return False
+
+
+async def run(arguments: argparse.Namespace) -> bool:
+    """Set up a desk and shows what was asked for."""
+    scenario = SCENARIOS[arguments.scenario] if arguments.scenario else UPDATE
+    interpreter = environment.interpreters()[0]
+    if arguments.speed and not interpreter.faketime:
+        raise environment.SetupError("--speed needs libfaketime: apt install libfaketime")
+    # A watchdog takes a minute.
+    speed = arguments.speed or (10 if arguments.scenario and interpreter.faketime else 1)
+    try:
+        image = build.app_image(arguments.micropython.read_bytes()) if arguments.micropython else None
+    except build.BuildError as error:
+        raise build.BuildError(f"{arguments.micropython}: {error}") from None
+    runs = environment.CACHE / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    with Screen() as screen, tempfile.TemporaryDirectory(dir=runs) as folder:
+        if not arguments.csms:
+            screen.say(f"{arguments.scenario or 'update'}: {scenario.proves}", "bold")
+        version = ".".join(map(str, interpreter.version))
+        faster = f", time {speed:g} times as fast" if speed != 1 else ""
+        screen.event(
+            "charger",
+            f"a simulated ESP32: MicroPython {version} with {interpreter.word_bits}-bit words, "
+            f"{arguments.heap} KiB of heap{faster}",
+        )
+        desk = Desk(
+            Path(folder),
+            interpreter,
+            image=image,
+            heap=arguments.heap * 1024,
+            speed=speed,
+            timing=Timing(erase_ms=ERASE_MS, write_ms_per_4k=WRITE_MS),
+            tls=arguments.tls,
+            ca=arguments.ca.read_bytes() if arguments.ca else None,
+            csms=arguments.csms,
+            identity=arguments.id,
+            password=arguments.password,
+            configuration={"TrialDeadline": 600 if arguments.csms else 20},
+            serial=screen.serial,
+            request=screen.request,
+        )
+        async with desk:
+            return await (attend(desk, screen) if arguments.csms else play(desk, screen, scenario))
+
+
+def list_scenarios() -> None:
+    """Tell the names of the scenarios, and what each proves."""
+    width = min(shutil.get_terminal_size().columns, 120)
+    for name, scenario in SCENARIOS.items():
+        print(textwrap.fill(f"{name:<23}{scenario.proves}", width, subsequent_indent=" " * 23))
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit status."""
+    if arguments.list:
+        list_scenarios()
+        return 0
+    if arguments.scenario and arguments.scenario not in SCENARIOS:
+        sys.exit(f"simulate.py: there is no scenario {arguments.scenario}; --list tells what there is")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the charger must not stay behind
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return 0 if asyncio.run(run(arguments)) else 1
+    except KeyboardInterrupt:
+        print("Switched off.")
+        return 0 if arguments.csms else 130
+    except (build.BuildError, environment.SetupError, SimulatorError, CallFailed, OSError) as error:
+        sys.exit(f"simulate.py: {error}")
