@@ -63,13 +63,11 @@ class Rpc:
                     await asyncio.wait_for_ms(self._answered.wait(), self._timeout)
             except asyncio.TimeoutError:
                 raise OSError(errno.ETIMEDOUT, "no answer to " + action)
-            finally:
-                self._pending = None
             answer = self._answer
         if answer is None:
             raise OSError(errno.ECONNRESET, "connection lost before the answer to " + action)
-        if answer[0] == _CALLRESULT and isinstance(answer[2], dict):
-            return answer[2]
+        if answer[0] == _CALLRESULT and isinstance(answer[-1], dict):
+            return answer[-1]
         if answer[0] == _CALLERROR and len(answer) > 3 and isinstance(answer[2], str) and isinstance(answer[3], str):
             raise CallError(answer[2], answer[3])
         raise CallError("FormationViolation", "malformed answer to " + action)
@@ -83,7 +81,7 @@ class Rpc:
                     self._log("ignored what is no OCPP message")
                 elif message[0] == _CALL:
                     await self._answer_call(message)
-                elif message[1] == self._pending and len(message) > 2:
+                elif message[1] == self._pending:
                     self._pending = None  # a second answer would be one too many
                     self._answer = message
                     self._answered.set()

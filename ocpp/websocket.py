@@ -85,11 +85,11 @@ class WebSocket:
     Whatever ends in the middle of a frame (an error, a time-out, a cancelled receive or send) ends the connection.
     """
 
-    def __init__(self, connection, subprotocol, max_size, closing_timeout):
+    def __init__(self, connection, subprotocol, max_size, patience):
         self.subprotocol = subprotocol
         self._connection = connection
         self._max_size = max_size
-        self._closing_timeout = closing_timeout
+        self._patience = patience
         self._control = memoryview(bytearray(_MAX_CONTROL))  # a frame's header, then a control frame's payload
         self._frame = memoryview(bytearray(_SEND_BUFFER))
         self._sending = asyncio.Lock()
@@ -104,6 +104,9 @@ class WebSocket:
 
     async def receive(self):
         """Return the next message: str, or bytes if it is binary. Answers pings. ConnectionClosed at the end."""
+        if self._receiving:  # either this is close(), or close() was called and receives what remains
+            await self._ended.wait()
+            raise ConnectionClosed(_LOST, "closed")
         self._receiving = True
         try:
             while True:
@@ -111,9 +114,11 @@ class WebSocket:
                 if not self._closing:
                     return message
         except ConnectionClosed as error:
-            end = error
+            await self._finish(error.code, error.reason)
+            raise error
         except MemoryError:
-            end = ConnectionClosed(_TOO_BIG, "no memory")
+            await self._finish(_TOO_BIG, "no memory")
+            raise ConnectionClosed(_TOO_BIG, "no memory")
         except OSError as error:
             self.abort()
             raise ConnectionClosed(_LOST, str(error))
@@ -122,8 +127,6 @@ class WebSocket:
             raise
         finally:
             self._receiving = False
-        await self._finish(end.code, end.reason)
-        raise end
 
     async def send(self, text):
         """Send a text message."""
@@ -135,13 +138,10 @@ class WebSocket:
 
     async def close(self, code=1000, reason=""):
         """Do the closing handshake (7.1.2) as far as the server joins in, and drop the connection."""
-        self._connection.limit(self._closing_timeout)
+        self._connection.limit(self._patience)
         try:
             await self._send_close(code, reason)
-            if self._receiving:
-                await self._ended.wait()  # the server's Close comes to that task
-            else:
-                await self.receive()  # raises when it has come
+            await self.receive()  # raises once the server's Close has come
         except OSError:
             pass
         finally:
@@ -155,7 +155,7 @@ class WebSocket:
 
     async def _finish(self, code, reason):
         """Answer with a Close, wait for the server to close TCP, which is its part (7.1.1), and drop the connection."""
-        self._connection.limit(self._closing_timeout)
+        self._connection.limit(self._patience)
         try:
             if not self._closing:
                 await self._send_close(code, reason)

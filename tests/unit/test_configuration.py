@@ -97,6 +97,7 @@ class Values(unittest.TestCase):
         configuration.set("HeartbeatInterval", "60")
         configuration.set("HeartbeatInterval", "60")
         configuration.set("HeartbeatInterval", "nonsense")
+        self.assertEqual(heard, [60])
         configuration.set("TrialDeadline", "60")
         self.assertEqual(heard, [60])
 

@@ -82,15 +82,20 @@ class OwnCalls(unittest.TestCase):
     def test_malformed_answer_is_a_formation_violation(self):
         async def test():
             async with Fixture() as (_, central_system, rpc):
-                for tail in ("[]", '"x"', "7", "[[1]]"):
+                for answer in (
+                    '[3,"%s"]',
+                    '[3,"%s",[]]',
+                    '[3,"%s","x"]',
+                    '[3,"%s",[[1]]]',
+                    '[4,"%s"]',
+                    '[4,"%s",{}]',
+                    '[4,"%s","GenericError"]',
+                    '[4,"%s",7,"x",{}]',
+                    '[4,"%s","GenericError",[[]],{}]',
+                ):
                     call = start(rpc.call("Heartbeat", {}))
                     unique_id, _ = await central_system.expect("Heartbeat")
-                    central_system.say('[3,"%s",%s]' % (unique_id, tail))
-                    self.assertEqual((await result(call)).code, "FormationViolation")
-                for tail in ('"GenericError"', "{}", '7,"x",{}', '"GenericError",[[]],{}'):
-                    call = start(rpc.call("Heartbeat", {}))
-                    unique_id, _ = await central_system.expect("Heartbeat")
-                    central_system.say('[4,"%s",%s]' % (unique_id, tail))
+                    central_system.say(answer % unique_id)
                     self.assertEqual((await result(call)).code, "FormationViolation")
 
         run(test())
@@ -187,6 +192,18 @@ class OwnCalls(unittest.TestCase):
                 self.assertIsInstance(await fixture.reader, OSError)
                 self.assertTrue("connection lost" in str(await result(rpc.call("Heartbeat", {}))))
                 self.assertEqual(len(central_system.sent), 2)
+
+        run(test())
+
+    def test_nothing_is_called_when_nobody_reads_the_answers_any_more(self):
+        async def test():
+            async with Fixture() as (fixture, central_system, rpc):
+                waiting = start(rpc.call("Heartbeat", {}))
+                await central_system.expect("Heartbeat")
+                fixture.reader.cancel()
+                self.assertTrue("connection lost" in str(await result(waiting)))
+                self.assertTrue("connection lost" in str(await result(rpc.call("Heartbeat", {}))))
+                await central_system.quiet(3)
 
         run(test())
 

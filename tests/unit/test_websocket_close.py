@@ -121,6 +121,26 @@ class ClosedHereTest(unittest.TestCase):
 
         run(test())
 
+    def test_a_task_that_receives_while_another_one_closes_is_told(self):
+        script = Script(b"\x81", ends=False)
+
+        async def test():
+            ws = websocket(script)
+            closing = asyncio.create_task(ws.close())
+            await settle()
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            script.incoming += b"\0" + close_frame(1000)
+            await settle()
+            late = asyncio.create_task(failure(ws.receive()))  # while close() waits for TCP to be closed
+            await settle()
+            script.ends = True
+            await closing
+            for task in (receiving, late):
+                self.assertEqual((await task).code, 1006)
+
+        run(test())
+
     def test_messages_that_come_after_our_close_are_dropped_and_pings_answered(self):
         script = Script(frame(TEXT, b"late") + frame(PING, b"still?") + close_frame(1000))
         run(websocket(script).close())

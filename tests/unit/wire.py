@@ -138,6 +138,7 @@ class Script:
         self.ends = ends  # the stream ends after `incoming`, or falls silent
         self.sent = b""
         self.closed = False
+        self.reading = False
         self.limits = []
         self.last_received = time.ticks_ms()
 
@@ -149,7 +150,12 @@ class Script:
             raise OSError(103, "script: closed")
 
     async def readinto(self, view):
-        await self.idle()
+        assert not self.reading, "two tasks read at once"
+        self.reading = True
+        try:
+            await self.idle()
+        finally:
+            self.reading = False
         count = min(len(view), len(self.incoming), self.chunk)
         view[:count] = self.incoming[:count]
         self.incoming = self.incoming[count:]
