@@ -12,11 +12,11 @@ gc.threshold(1024)  # keeps what stays on the heap together at its start: it mus
 from firmware.journal import Journal
 from firmware.update import Updater
 from hw import watchdog
-from ocpp import core, firmware_management, remote_trigger, websocket
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
+from ocpp.firmware_status import FirmwareStatuses
 from ocpp.outbox import Outbox
-from ocpp.session import Session, station_url
+from ocpp.session import Session
 from version import VERSION
 
 
@@ -49,30 +49,52 @@ async def run():
     outbox = Outbox(log)
     charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
     journal = Journal(store, outbox.wake)
+    outbox.add(FirmwareStatuses(journal))
+
+    def dispatch(action, payload):
+        from ocpp import calls  # only to answer: several KB of heap less in between
+
+        try:
+            return calls.answer(charge_point, action, payload)
+        finally:
+            forget("ocpp.calls", "ocpp.core", "ocpp.firmware_management", "ocpp.remote_trigger")
 
     async def connect():
         await wifi.connected()
-        password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
-        url = station_url(config["csms"], config["id"])
-        return await websocket.connect(url, dialer.dial, user=config["id"] if password else None, password=password)
+        from ocpp import handshake  # likewise
 
-    boot = {"chargePointVendor": config["vendor"], "chargePointModel": config["model"], "firmwareVersion": VERSION}
-    session = Session(connect, charge_point.dispatch, core.boot_notification(boot), configuration, clock, log)
+        password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
+        url = handshake.station_url(config["csms"], config["id"])
+        user = config["id"] if password else None
+        try:
+            return await handshake.connect(url, dialer.dial, user=user, password=password)
+        finally:
+            forget("ocpp.handshake")
+
+    from ocpp import core
+
+    boot = core.boot_notification(config, VERSION)
+    forget("ocpp.core")
+    session = Session(connect, dispatch, boot, configuration, clock, log)
     session.on_accepted += [charge_point.report_all, outbox.wake]
 
     async def open_source(location, **options):
-        from firmware import sources  # only to open a file, not to read it: several KB of heap less in between
+        from firmware import sources  # likewise
 
+        address = sources.parse_url(location)
+        forget("firmware.sources")
+        from firmware import http
+
+        log_firmware("Starting firmware download from:", http.name_of(address))
         timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
         try:
-            return await sources.open_source(location, dialer.dial, timeout=timeout, log=log_firmware, **options)
+            return await http.open(address, dialer.dial, timeout=timeout, log=log_firmware, **options)
         finally:
-            forget("firmware.sources", "firmware.http")
+            forget("firmware.http", "firmware.redirect", "firmware.sources")
 
     updater = Updater(slots, journal, open_source, clock, charge_point, machine.reset, log_firmware)
-    core.register(charge_point, configuration, lambda kind: machine.reset())
-    firmware_management.register(charge_point, outbox, updater, journal)
-    remote_trigger.register(charge_point, session, updater)
+    charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
+    charge_point.reset = lambda kind: machine.reset()
 
     async def update():
         from firmware import trial

@@ -5,7 +5,6 @@ from binascii import b2a_base64
 from micropython import const
 
 from .source import Source, SourceError
-from .sources import authority, parse_url, redact
 
 _MAX_REDIRECTS = const(5)
 _MAX_HEAD = const(16384)
@@ -22,8 +21,8 @@ _USED_HEADERS = (
 )
 
 
-async def open(url, dial, *, offset=0, validator=None, expected_length=None, timeout=60_000, log=print):
-    """Ask for the file at ``url`` from byte ``offset`` on, follow redirects, and return it as a Source.
+async def open(address, dial, *, offset=0, validator=None, expected_length=None, timeout=60_000, log=print):
+    """Ask for the file at ``address`` (of sources.parse_url) from byte ``offset`` on, follow redirects, and return it as a Source.
 
     dial: ``await dial(host, port, secure, timeout=ms)`` gives a connection (hw/connection.py).
     validator, expected_length: ``validator`` and ``length`` of the Source that gave the bytes before ``offset``.
@@ -31,10 +30,9 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
     ``offset`` is 0 then, and the caller starts over. timeout: ms, for every single wait.
     Raises SourceError, or OSError when the network fails.
     """
-    address = parse_url(url)
     redirects = 0
     while True:
-        name = redact(url)
+        name = name_of(address)
         scheme, _, _, host, port, _ = address
         source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
         opened = False
@@ -53,13 +51,30 @@ async def open(url, dial, *, offset=0, validator=None, expected_length=None, tim
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise SourceError(name, "too many redirects: check the location")
-            url, address = _follow(name, address, location)
-            log("Redirected to " + redact(url))
+            from .redirect import follow  # most files come without
+
+            address = follow(address, location)
+            log("Redirected to " + name_of(address))
         elif offset and status in (206, 416):
             log("The server cannot resume here: starting over")
             offset = 0
         else:
             raise _refusal(name, status)
+
+
+def authority(address):
+    """Return host, host:port or [IPv6]:port; the scheme's own port is left out."""
+    scheme, _, _, host, port, _ = address
+    if ":" in host:
+        host = "[%s]" % host
+    return host if port == (443 if scheme == "https" else 80) else "%s:%d" % (host, port)
+
+
+def name_of(address):
+    """Return the URL for logs and errors: without userinfo and query, where passwords and signatures stand."""
+    path, mark, _ = address[5].partition("?")
+    hidden = "://" if address[1] is None else "://***@"
+    return address[0] + hidden + authority(address) + path + (mark and "?***")
 
 
 async def _ask(source, request):
@@ -179,42 +194,6 @@ def _total(headers, offset, validator, expected_length):
     ):
         return total
     return 0
-
-
-def _follow(name, address, location):
-    """The (url, address) that a redirect leads to (RFC 3986, 5.2)."""
-    scheme = address[0]
-    head, absolute, _ = location.partition("://")
-    if location[:2] == "//":
-        location = scheme + ":" + location
-    elif not absolute or not head.isalpha():
-        if location[0] != "/":
-            location = _beside(address[5].partition("?")[0], location)
-        location = scheme + "://" + authority(address) + location
-    try:
-        target = parse_url(location)
-    except SourceError as error:
-        raise SourceError(name, "redirects to a " + error.args[1])
-    if target[0] != scheme and target[0] != "https":
-        raise SourceError(name, "redirects from https to http: give another location")
-    # The password is for this host only: no other one gets it.
-    if target[1] is None and target[0] == scheme and target[3:5] == address[3:5]:
-        target = address[:5] + target[5:]
-    return location, target
-
-
-def _beside(path, relative):
-    """Where ``relative`` leads from ``path``, dots resolved."""
-    relative, mark, query = relative.partition("?")
-    if relative:
-        path = path[: path.rfind("/") + 1] + relative
-    segments = []
-    for segment in path.split("/"):
-        if segment == "..":
-            segments = segments[:-1] or segments
-        elif segment != ".":
-            segments.append(segment)
-    return "/".join(segments) + mark + query
 
 
 def _refusal(name, status):

@@ -1,4 +1,4 @@
-"""Update files opened as streams: the scheme of a location picks the module that reads it."""
+"""Where an update file is: the location of UpdateFirmware taken apart."""
 
 from binascii import unhexlify
 
@@ -8,19 +8,7 @@ from .source import SourceError
 
 # Release pages redirect to signed URLs of well over a thousand characters.
 _MAX_URL = const(4000)
-_PORTS = {"http": 80, "https": 443}
-
-
-async def open_source(url, dial, *, log=print, **options):
-    """Open the file at ``url`` and return it as a Source; the options are those of ``firmware.http.open``.
-
-    Raises SourceError, or OSError when the network fails.
-    """
-    # Late, because the protocol's module imports this one; one that is not used costs no memory.
-    from . import http
-
-    log("Starting firmware download from: " + redact(url))
-    return await http.open(url, dial, log=log, **options)
+PORTS = {"http": 80, "https": 443}
 
 
 def parse_url(url):
@@ -36,7 +24,7 @@ def parse_url(url):
         raise SourceError("location", "has a space, control or non-ASCII character: percent-encode it")
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
-    if scheme not in _PORTS:
+    if scheme not in PORTS:
         raise SourceError("location", "does not start with http:// or https://")
     end = min([at for at in map(rest.find, "/?#") if at >= 0] or [len(rest)])
     userinfo, at, place = rest[:end].rpartition("@")
@@ -51,33 +39,13 @@ def parse_url(url):
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    port = port or str(_PORTS[scheme])
+    port = port or str(PORTS[scheme])
     if not host or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         raise SourceError("location", "host or port is wrong (in a password, percent-encode special characters)")
     path = rest[end:].partition("#")[0]
     if path[:1] != "/":
         path = "/" + path
     return scheme, user, password, host.lower(), int(port), path
-
-
-def authority(address):
-    """host, host:port or [IPv6]:port of what ``parse_url`` gave; the scheme's own port is left out."""
-    scheme, _, _, host, port, _ = address
-    if ":" in host:
-        host = "[%s]" % host
-    return host if port == _PORTS[scheme] else "%s:%d" % (host, port)
-
-
-def redact(url):
-    """``url`` for logs and errors: without userinfo and query, where passwords and signatures stand."""
-    try:
-        address = parse_url(url)
-    except SourceError:
-        # Who knows which part of it is the password.
-        return "unusable location"
-    path, mark, _ = address[5].partition("?")
-    hidden = "://" if address[1] is None else "://***@"
-    return address[0] + hidden + authority(address) + path + (mark and "?***")
 
 
 def _unquote(text):

@@ -158,7 +158,7 @@ class Connection:
         """Read what is there, at least one byte, and return how many; 0: the stream has ended.
 
         While data keeps coming it doesn't let other tasks run: a long loop has to. Over TLS a stream that was cut off
-        looks like one that ended: mbedTLS doesn't tell.
+        looks like one that ended, and an end right behind data may show only when the peer closes TCP as well.
         """
         if self._early:
             view[0] = self._early[0]

@@ -209,17 +209,3 @@ async def _until(event, ms):
         return False
     event.clear()
     return True
-
-
-def station_url(csms, identity):
-    """Return the URL of this charge point: that of the central system and the identity as last segment (OCPP-J, 3.1.1).
-
-    An identity that the URL ends with already is not put there twice.
-    """
-    segment = "".join(
-        char if char.isalpha() and char < "\x7f" or char.isdigit() or char in "-._~" else "%%%02X" % byte
-        for char in identity
-        for byte in char.encode()
-    )
-    csms = csms.rstrip("/")
-    return csms if csms.endswith("/" + segment) else csms + "/" + segment

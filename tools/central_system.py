@@ -110,10 +110,11 @@ class CentralSystem:
     """Listens from `start()` to `stop()`, on the same port when started again; or use it with `async with`.
 
     Policy, to be changed at any time:
-    `answers`      action → function of the payload that return the answer's payload, None for no answer at all,
+    `answers`      action → function of the payload that returns the answer's payload, None for no answer at all,
                    or raises an `ocpp.exceptions.OCPPError` to be sent as CALLERROR
     `boot_status`  the status in the answer to BootNotification; `boot_interval` its interval in seconds
     `refusal`      an HTTP status with which every upgrade is refused, or None
+    `password`     of every charge point, for Basic authentication; None: not checked
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class CentralSystem:
         }
         self._tls = tls
         self._identities = identities
-        self._password = password
+        self.password = password
         self._answer_timeout = answer_timeout
         self._ping_interval = ping_interval
         self._server: Server | None = None
@@ -281,7 +282,7 @@ class CentralSystem:
             return HTTPStatus.BAD_REQUEST
         if self._identities is not None and identity not in self._identities:
             return HTTPStatus.NOT_FOUND
-        if self._password is not None and not _authorized(request, identity, self._password):
+        if self.password is not None and not _authorized(request, identity, self.password):
             return HTTPStatus.UNAUTHORIZED
         offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).replace(" ", "")
         if not offered:
@@ -299,10 +300,10 @@ class CentralSystem:
         try:
             async for text in websocket:
                 if isinstance(text, bytes):
-                    await websocket.close(1003, "Binary messages not supported")
+                    await self._provoked(station, "a binary message", 1003)
                 else:
                     await self._receive(station, text)
-        except ConnectionClosed:
+        except (ConnectionClosed, ConnectionError):
             pass
         finally:
             if self._stations.get(identity) is station:
@@ -355,7 +356,7 @@ class CentralSystem:
                 self._boot_statuses[station.identity] = payload["status"]
 
     def _check_call(self, station: _Station, call: Call, action: str) -> None:
-        """Raises the OCPPError with which this call has to be answered."""
+        """Raise the OCPPError with which this call has to be answered."""
         if call.unique_id in station.seen:
             self._violated(station, f"message id {call.unique_id!r} was used before on this connection")
             raise ocpp_errors.ProtocolError("A CALL with this messageId was already received on this connection")
@@ -389,10 +390,10 @@ class CentralSystem:
         if action == "ChangeConfiguration" and message.payload["status"] == "Accepted":
             self._background(station, self._configuration(station))
 
-    async def _provoked(self, station: _Station, text: str) -> None:
+    async def _provoked(self, station: _Station, text: str, code: int = 1011) -> None:
         """What makes SteVe close the connection."""
         self._violated(station, text)
-        await station.websocket.close(1011)
+        await station.websocket.close(code)
 
     async def _send(self, station: _Station, message: Call | CallResult | CallError, action: str) -> None:
         if not isinstance(message, CallError) and (error := schema_error(message)):

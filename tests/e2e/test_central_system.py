@@ -222,9 +222,10 @@ async def test_an_answer_given_twice_or_too_late_closes_with_1011() -> None:
         assert await charger.closed_with() == 1011
 
 
-async def test_a_binary_message_closes_with_1003(raw: Raw) -> None:
+async def test_a_binary_message_closes_with_1003(central: CentralSystem, raw: Raw) -> None:
     await raw.send(b"[]")
     assert await raw.closed_with() == 1003
+    assert central.violations == ["CP1: a binary message"]
 
 
 async def test_nothing_but_boot_notification_before_the_registration_is_accepted(

@@ -25,7 +25,8 @@ TAG = hashlib.sha256(FILE).hexdigest()[:16]
 # Downloads as an update does: what breaks off is resumed where it broke off.
 DRIVER = """
 import asyncio, json, os, sys
-from firmware.sources import open_source
+from firmware import http
+from firmware.sources import parse_url
 from hw.connection import Dialer
 
 async def download(url, path, ca, timeout, tries):
@@ -40,8 +41,8 @@ async def download(url, path, ca, timeout, tries):
             tries -= 1
             source = None
             try:
-                source = await open_source(
-                    url, dial, offset=done, validator=validator, expected_length=length, timeout=timeout, log=log.append
+                source = await http.open(
+                    parse_url(url), dial, offset=done, validator=validator, expected_length=length, timeout=timeout, log=log.append
                 )
                 done, length, validator = source.offset, source.length, source.validator
                 opened.append((done, length, validator))

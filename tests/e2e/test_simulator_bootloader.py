@@ -12,7 +12,7 @@ import pytest
 
 import build
 from simulator import bootloader, image, manufacture, otadata, partitions
-from simulator.flash import BEFORE, MIDDLE, Flash
+from simulator.flash import BEFORE, MIDDLE, Cells, Flash
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 UNDEFINED = 0xFFFFFFFF
@@ -69,7 +69,7 @@ class Device:
     def records(self) -> Records:
         first, second = (
             (record.sequence, record.state) if record.sequence != otadata.BLANK else None
-            for record in otadata.read(Flash(self.content, io.BytesIO(bytes(8)), None, None), OTADATA)
+            for record in otadata.read(Cells(self.content), OTADATA)
         )
         return first, second
 
@@ -191,12 +191,12 @@ def changed(position: int, data: bytes) -> bytes:
 def test_an_image_that_is_not_sound_is_refused(data: bytes, reason: str) -> None:
     device = Device(slot1=data)
     with pytest.raises(ValueError, match=reason):
-        image.verify(Flash(device.content, io.BytesIO(bytes(8)), None, None), SLOTS[1], SLOT_SIZE)
+        image.verify(Cells(device.content), SLOTS[1], SLOT_SIZE)
 
 
 def test_an_image_larger_than_its_slot_is_refused() -> None:
     device = Device(slot1=IMAGE)
-    flash = Flash(device.content, io.BytesIO(bytes(8)), None, None)
+    flash = Cells(device.content)
     assert image.verify(flash, SLOTS[1], len(IMAGE)) == len(IMAGE)
     with pytest.raises(ValueError, match="doesn't fit"):
         image.verify(flash, SLOTS[1], len(IMAGE) - 1)
@@ -216,13 +216,13 @@ def test_a_real_image_larger_than_the_slot_is_refused() -> None:
     assert len(real) > SLOT_SIZE
     device = Device(slot1=real)
     with pytest.raises(ValueError, match=r"segment length|doesn't fit"):
-        image.verify(Flash(device.content, io.BytesIO(bytes(8)), None, None), SLOTS[1], SLOT_SIZE)
+        image.verify(Cells(device.content), SLOTS[1], SLOT_SIZE)
 
 
 @needs_real_images
 def test_the_bootloader_refuses_a_combined_file_that_set_boot_accepts() -> None:
     device = Device(slot1=COMBINED.read_bytes(), records=((1, VALID), (2, NEW)))
-    assert image.verify(Flash(device.content, io.BytesIO(bytes(8)), None, None), SLOTS[1], SLOT_SIZE) > 0
+    assert image.verify(Cells(device.content), SLOTS[1], SLOT_SIZE) > 0
     assert device.boot() == "ota_0"
     assert any("segment" in line and "invalid" in line for line in device.lines)
 

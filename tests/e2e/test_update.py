@@ -241,6 +241,18 @@ async def test_what_the_central_system_configured_outlives_an_update(tmp_path: P
         assert answer["configurationKey"] == [{"key": "WebSocketPingInterval", "readonly": False, "value": "77"}]
 
 
+async def test_a_new_password_comes_as_hex_and_outlives_an_update(tmp_path: Path, interpreter: Interpreter) -> None:
+    async with make_desk(tmp_path, interpreter, password="sixteen letters!") as desk:
+        await desk.registered()
+        desk.central.password = "sixteen others!!"
+        change = {"key": "AuthorizationKey", "value": desk.central.password.encode().hex()}
+        assert await desk.central.call(desk.identity, "ChangeConfiguration", change) == {"status": "Accepted"}
+        desk.web.files = {FILE: desk.update_file()}
+        await desk.update()
+        await desk.ended()
+        assert story(desk) == SUCCESS
+
+
 async def test_the_charger_answers_while_it_downloads(tmp_path: Path, interpreter: Interpreter) -> None:
     async with make_desk(tmp_path, interpreter) as desk:
         desk.web.files = {FILE: desk.update_file()}

@@ -1,6 +1,6 @@
 import unittest
 
-from ocpp.charge_point import ChargePoint, check
+from ocpp.charge_point import ChargePoint
 from ocpp.rpc import CallError
 from scripted import Clock
 
@@ -101,78 +101,6 @@ class Statuses(unittest.TestCase):
         self.assertEqual(head[1]["timestamp"], "2026-08-21T12:00:00Z")
         fixture.charge_point.pop()
         self.assertEqual(fixture.sent(), [(1, "Available")])
-
-
-class Dispatch(unittest.TestCase):
-    def setUp(self):
-        self.charge_point = Fixture().charge_point
-        self.charge_point.handlers["Echo"] = {"text": (str, 5, True)}, lambda payload: payload
-        self.charge_point.handlers["Twice"] = {}, lambda payload: ({}, len)
-
-    def test_handler_answers(self):
-        self.assertEqual(self.charge_point.dispatch("Echo", {"text": "hello"}), ({"text": "hello"}, None))
-
-    def test_handler_may_name_what_follows_the_answer(self):
-        self.assertEqual(self.charge_point.dispatch("Twice", {}), ({}, len))
-
-    def test_payload_is_checked_before_the_handler_runs(self):
-        self.assertEqual(code_of(self.charge_point.dispatch, "Echo", {}), "OccurenceConstraintViolation")
-
-    def test_standard_action_without_a_handler_is_not_supported(self):
-        for action in ("ClearCache", "GetDiagnostics", "ExtendedTriggerMessage", "SignedUpdateFirmware", "GetLog"):
-            self.assertEqual(code_of(self.charge_point.dispatch, action, {}), "NotSupported", action)
-
-    def test_other_action_is_not_implemented(self):
-        for action in (
-            "Foo",
-            "",
-            "clearcache",
-            "Heartbeat",
-            "FirmwareStatusNotification",
-            "ClearCache DataTransfer",
-            "x" * 9999,
-        ):
-            self.assertEqual(code_of(self.charge_point.dispatch, action, {}), "NotImplemented", action)
-
-
-FIELDS = {
-    "text": (str, 5, True),
-    "kind": (str, ("Hard", "Soft"), False),
-    "number": (int, 100, False),
-    "texts": (list, (str, 5), False),
-}
-
-
-class Check(unittest.TestCase):
-    def code(self, **payload):
-        payload.setdefault("text", "x")
-        return code_of(check, payload, FIELDS)
-
-    def test_what_fits_passes(self):
-        self.assertIsNone(self.code(text="", kind="Soft", number=0, texts=[]))
-        self.assertIsNone(self.code(text="12345", kind="Hard", number=100, texts=["", "12345"]))
-
-    def test_missing_field(self):
-        self.assertEqual(code_of(check, {"kind": "Soft"}, FIELDS), "OccurenceConstraintViolation")
-
-    def test_unknown_field(self):
-        self.assertEqual(self.code(other=1), "FormationViolation")
-        for name in (None, 7, "x" * 9999):
-            self.assertEqual(code_of(check, {"text": "x", name: 1}, FIELDS), "FormationViolation")
-
-    def test_wrong_type(self):
-        for value in (None, 1, True, 1.5, [], {}):
-            self.assertEqual(self.code(text=value), "TypeConstraintViolation")
-        for value in (None, "1", True, 1.0, [], {}):
-            self.assertEqual(self.code(number=value), "TypeConstraintViolation")
-        for value in (None, "x", {}, [1], ["x", None], [[]]):
-            self.assertEqual(self.code(texts=value), "TypeConstraintViolation")
-
-    def test_out_of_bounds(self):
-        for payload in ({"text": "123456"}, {"kind": "soft"}, {"kind": ""}, {"texts": ["x", "123456"]}):
-            self.assertEqual(self.code(**payload), "PropertyConstraintViolation")
-        for number in (-1, 101, 1 << 80):
-            self.assertEqual(self.code(number=number), "PropertyConstraintViolation")
 
 
 if __name__ == "__main__":

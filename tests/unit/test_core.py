@@ -2,6 +2,7 @@ import json
 import unittest
 
 from ocpp import core
+from ocpp.calls import answer
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import KEYS, Configuration
 from ocpp.outbox import Outbox
@@ -20,11 +21,12 @@ class Core(unittest.TestCase):
         self.resets = []
         self.configuration = Configuration(Store(), {}, lambda text: None)
         self.charge_point = ChargePoint(1, Outbox(), Clock())
-        core.register(self.charge_point, self.configuration, self.resets.append)
+        self.charge_point.configuration = self.configuration
+        self.charge_point.reset = self.resets.append
 
     def call(self, action, payload):
         """Return the answer and what is to follow it; payload as text or dict."""
-        return self.charge_point.dispatch(action, json.loads(payload) if isinstance(payload, str) else payload)
+        return answer(self.charge_point, action, json.loads(payload) if isinstance(payload, str) else payload)
 
     def code(self, action, payload):
         try:
@@ -87,29 +89,22 @@ class Core(unittest.TestCase):
 
 class BootNotification(unittest.TestCase):
     def test_fields_have_the_standards_lengths(self):
-        payload = core.boot_notification(
-            {
-                "chargePointVendor": "v" * 30,
-                "chargePointModel": "Desk",
-                "chargePointSerialNumber": "s" * 30,
-                "firmwareVersion": "f" * 60,
-            }
-        )
+        config = {"vendor": "v" * 30, "model": "m" * 30, "serial": "s" * 30, "id": "CP1"}
         self.assertEqual(
-            payload,
+            core.boot_notification(config, "f" * 60),
             {
                 "chargePointVendor": "v" * 20,
-                "chargePointModel": "Desk",
+                "chargePointModel": "m" * 20,
                 "chargePointSerialNumber": "s" * 25,
                 "firmwareVersion": "f" * 50,
             },
         )
 
-    def test_empty_and_unknown_fields_are_left_out(self):
-        payload = core.boot_notification(
-            {"chargePointVendor": "Arus", "chargePointModel": "Desk", "chargePointSerialNumber": None, "id": "CP1"}
+    def test_a_charger_without_a_serial_number_sends_none(self):
+        payload = core.boot_notification({"vendor": "Arus", "model": "Desk"}, "1.0")
+        self.assertEqual(
+            payload, {"chargePointVendor": "Arus", "chargePointModel": "Desk", "firmwareVersion": "1.0"}
         )
-        self.assertEqual(payload, {"chargePointVendor": "Arus", "chargePointModel": "Desk"})
 
 
 if __name__ == "__main__":

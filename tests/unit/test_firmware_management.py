@@ -1,9 +1,10 @@
 import json
 import unittest
 
-from ocpp import firmware_management
+from ocpp.calls import answer
 from ocpp.charge_point import ChargePoint
-from ocpp.firmware_management import FirmwareStatuses, firmware_status
+from ocpp.firmware_status import FirmwareStatuses, firmware_status
+from ocpp.outbox import Outbox
 from ocpp.rpc import CallError
 from scripted import Clock
 
@@ -43,17 +44,12 @@ class Updater:
 class UpdateFirmware(unittest.TestCase):
     def setUp(self):
         self.updater = Updater()
-        self.queues = []
-        self.charge_point = ChargePoint(1, self, Clock())
-        firmware_management.register(self.charge_point, self, self.updater, Journal("Downloading"))
-
-    def add(self, queue):
-        """Stand in for the outbox."""
-        self.queues.append(queue)
+        self.charge_point = ChargePoint(1, Outbox(), Clock())
+        self.charge_point.updater = self.updater
 
     def call(self, payload):
-        return self.charge_point.dispatch(
-            "UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload
+        return answer(
+            self.charge_point, "UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload
         )
 
     def code(self, **changed):
@@ -67,9 +63,6 @@ class UpdateFirmware(unittest.TestCase):
     def test_request_reaches_the_updater(self):
         self.assertEqual(self.call(PLAIN), ({}, None))
         self.assertEqual(self.updater.requests, [("https://example.org/fw.bin", DATE, None, None)])
-
-    def test_statuses_of_the_journal_become_a_queue_of_the_outbox(self):
-        self.assertEqual(self.queues[1].peek(), ("FirmwareStatusNotification", {"status": "Downloading"}))
 
     def test_location_is_decoded_from_html(self):
         self.call(ENCODED)

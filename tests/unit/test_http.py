@@ -5,7 +5,7 @@ import unittest
 
 from firmware import http
 from firmware.source import SourceError
-from firmware.sources import open_source
+from firmware.sources import parse_url
 
 FILE = bytes(range(256)) * 4
 TOTAL = len(FILE)
@@ -57,7 +57,7 @@ class Net:
         self.logged.append(line)
 
     def open(self, url=URL, **options):
-        return asyncio.run(http.open(url, self.dial, log=self.log, **options))
+        return asyncio.run(http.open(parse_url(url), self.dial, log=self.log, **options))
 
     def requests(self):
         return [wire.sent.decode() for wire in self.wires[: len(self.dialled)]]
@@ -180,11 +180,6 @@ class RequestTest(Case):
 
     def test_a_validator_without_an_offset_is_not_sent(self):
         self.assertEqual(self.sent(URL, validator='"v1"')[1][-1], "Connection: close")
-
-    def test_open_source_leads_here(self):
-        net = Net(whole())
-        source = asyncio.run(open_source(URL, net.dial, offset=0, timeout=5, log=net.log))
-        self.assertEqual(read(source), FILE)
 
     def test_a_bad_url_is_refused_before_anything_is_dialled(self):
         net = Net()

@@ -1,7 +1,7 @@
 import json
 import unittest
 
-from ocpp import remote_trigger
+from ocpp.calls import answer
 from ocpp.charge_point import ChargePoint
 from ocpp.outbox import Outbox
 from ocpp.rpc import CallError
@@ -30,10 +30,11 @@ class TriggerMessage(unittest.TestCase):
         self.session = Session()
         self.updater = Updater()
         self.charge_point = ChargePoint(2, Outbox(), Clock())
-        remote_trigger.register(self.charge_point, self.session, self.updater)
+        self.charge_point.session = self.session
+        self.charge_point.updater = self.updater
 
     def call(self, payload):
-        return self.charge_point.dispatch("TriggerMessage", json.loads(payload))
+        return answer(self.charge_point, "TriggerMessage", json.loads(payload))
 
     def sent(self, payload):
         """Return what is sent after the answer, which has to be Accepted and to come first."""

@@ -13,13 +13,10 @@ except ImportError:
 OnChip = unittest.TestCase if NVS else object  # unittest runs the classes of the first kind
 
 
-@unittest.skipUnless(NVS, "no ESP32 here: tests/e2e/test_simulator.py runs this file on the simulated one")
-def _needs_a_chip(self):
-    pass
-
-
 class ChipTest(unittest.TestCase):
-    test_there_is_a_chip = _needs_a_chip
+    @unittest.skipUnless(NVS, "no ESP32 here: tests/e2e/test_simulator.py runs this file on the simulated one")
+    def test_there_is_a_chip(self):
+        pass
 
 
 class NvsTest(OnChip):

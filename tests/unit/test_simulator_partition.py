@@ -38,13 +38,10 @@ def error_of(function, *arguments):
     return None
 
 
-@unittest.skipUnless(Partition, "no ESP32 here: tests/e2e/test_simulator.py runs this file on the simulated one")
-def _needs_a_chip(self):
-    pass
-
-
 class ChipTest(unittest.TestCase):
-    test_there_is_a_chip = _needs_a_chip
+    @unittest.skipUnless(Partition, "no ESP32 here: tests/e2e/test_simulator.py runs this file on the simulated one")
+    def test_there_is_a_chip(self):
+        pass
 
 
 class FindTest(OnChip):

@@ -1,7 +1,8 @@
 import unittest
 
 from firmware.source import SourceError
-from firmware.sources import parse_url, redact
+from firmware.http import name_of
+from firmware.sources import parse_url
 
 
 class ParseUrlTest(unittest.TestCase):
@@ -90,24 +91,24 @@ class ParseUrlTest(unittest.TestCase):
 
     def hidden(self, url):
         self.assertFalse("secret" in self.refused(url), url)
-        self.assertEqual(redact(url), "unusable location")
 
 
-class RedactTest(unittest.TestCase):
+def name_of_url(url):
+    return name_of(parse_url(url))
+
+
+class NameTest(unittest.TestCase):
     def test_a_url_without_secrets_is_shown_as_it_is(self):
         for url in ("http://host/a.bin", "https://host:8443/a@b", "http://[::1]:8080/a@b", "http://[::1]/a"):
-            self.assertEqual(redact(url), url)
+            self.assertEqual(name_of_url(url), url)
 
     def test_userinfo_is_hidden(self):
-        self.assertEqual(redact("http://user:pass@host:81/a"), "http://***@host:81/a")
-        self.assertEqual(redact("http://user@[::1]/a"), "http://***@[::1]/a")
+        self.assertEqual(name_of_url("http://user:pass@host:81/a"), "http://***@host:81/a")
+        self.assertEqual(name_of_url("http://user@[::1]/a"), "http://***@[::1]/a")
 
     def test_the_query_is_hidden_because_signed_urls_carry_their_key_there(self):
-        self.assertEqual(redact("https://user:pass@host/a?token=x@y"), "https://***@host/a?***")
-        self.assertEqual(redact("https://host?token=x@y:z"), "https://host/?***")
-
-    def test_a_line_break_cannot_forge_a_line_of_the_log(self):
-        self.assertEqual(redact("http://host/a\n[FW-OCPP] all is well"), "unusable location")
+        self.assertEqual(name_of_url("https://user:pass@host/a?token=x@y"), "https://***@host/a?***")
+        self.assertEqual(name_of_url("https://host?token=x@y:z"), "https://host/?***")
 
 
 if __name__ == "__main__":

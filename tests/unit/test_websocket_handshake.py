@@ -4,7 +4,7 @@ import asyncio
 import unittest
 from binascii import a2b_base64
 
-from ocpp.websocket import HandshakeError, connect
+from ocpp.handshake import HandshakeError, connect
 from wire import Upgrade, failure, frame, run
 
 URL = "ws://central.example/steve/CP1"

@@ -10,6 +10,8 @@ from hashlib import sha1
 
 import tls
 
+from hw.connection import Dialer
+
 LOCAL = "127.0.0.1"
 
 
@@ -127,6 +129,62 @@ class Peer(asyncio.StreamReader):
             self.s.close()
             self.raw.close()
             self.raw = None
+
+
+async def pair(timeout=20000, dialer=None, name=None):
+    """Return a connection and its Peer; with `name` over TLS."""
+    listener = Listener(name)
+    accepting = asyncio.create_task(listener.accept())
+    dialer = dialer or Dialer(certificate("ca"))
+    dialing = asyncio.create_task(dialer.dial(LOCAL, listener.port, bool(name), timeout=timeout))
+    peer = await accepting
+    listener.close()
+    if name:
+        handshake = asyncio.create_task(peer.readexactly(1))
+        await (await dialing).write(b"!")
+        await handshake
+    return await dialing, peer
+
+
+async def with_pair(test, **options):
+    connection, peer = await pair(**options)
+    await test(connection, peer)
+    connection.close()
+    peer.close()
+
+
+async def flood(connection):
+    """Write until nothing fits any more, and go on."""
+    data = bytes(16384)
+    while True:
+        await connection.write(data)
+
+
+async def read(connection, length):
+    data = bytearray(length)
+    await connection.readexactly(memoryview(data))
+    return bytes(data)
+
+
+def unused_port():
+    listener = Listener()
+    listener.close()
+    return listener.port
+
+
+class Resolver:
+    """The socket module, except that every host name stands for `ports` on loopback."""
+
+    SOCK_STREAM = socket.SOCK_STREAM
+    socket = socket.socket
+
+    def __init__(self, *ports):
+        self.ports = ports
+        self.asked = []
+
+    def getaddrinfo(self, host, *rest):
+        self.asked.append(host)
+        return [socket.getaddrinfo(LOCAL, port, 0, socket.SOCK_STREAM)[0] for port in self.ports]
 
 
 class Script:

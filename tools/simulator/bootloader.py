@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 
 from simulator import image, otadata, partitions
@@ -34,8 +35,8 @@ def boot(flash: Cells, log: Callable[[str], None]) -> partitions.Partition:
     slots = partitions.ota_slots(flash)
     records = otadata.read(flash, partitions.find(flash, partitions.DATA, partitions.OTADATA)[0][2])
     first, is_first_boot = _select(records, len(slots), log)
-    for index in (*range(first, -1, -1), *range(first + 1, len(slots))):
-        _, _, address, size, _, _ = slots[index]
+    for index in itertools.chain(range(first, -1, -1), range(first + 1, len(slots))):
+        address, size = slots[index][2:4]
         try:
             image.verify(flash, address, size, _check_segment)
         except ValueError as error:

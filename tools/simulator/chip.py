@@ -115,6 +115,7 @@ class Chip:
         self._unique_id = unique_id
         self._cache = cache
         self._process: asyncio.subprocess.Process | None = None
+        self._is_doomed = False
         self._started = 0.0  # real time of the last start
         self._is_on = False
         self._stopped = asyncio.Event()
@@ -140,7 +141,10 @@ class Chip:
     # ------------------------------------------------------------------------------------------------------------ power
 
     async def run(self) -> None:
-        """Switch on; start again after every reset and power cut. Returns after power_off()."""
+        """Switch on; start again after every reset and power cut. Returns after power_off().
+
+        bootloader.NotBootableError when no slot boots any more.
+        """
         environment.compile_mpy(_modules(), self._cache, optimisation=3)
         self._is_on = True
         self._stopped.clear()
@@ -273,6 +277,7 @@ class Chip:
         if self._speed != 1:
             environ |= {"LD_PRELOAD": str(self._interpreter.faketime), "FAKETIME": f"+0 x{self._speed}"}
             environ["FAKETIME_DISABLE_SHM"] = "1"  # a process that is killed would leave it behind
+        self._is_doomed = False
         process = await asyncio.create_subprocess_exec(
             *_command(self._interpreter, heap),
             cwd=self.folder,
@@ -283,12 +288,14 @@ class Chip:
         )
         self._process = process
         try:
+            if self._is_doomed:
+                self._kill()
             await self._relay(process)
             return await process.wait()
         finally:
             self._kill()
             self._process = None
-            await process.wait()
+            await process.communicate()  # wait() alone would not return while output waits to be read
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         """Hand the serial console on, line by line."""
@@ -302,6 +309,8 @@ class Chip:
             self._serial(rest.decode(errors="replace"))
 
     def _kill(self) -> None:
+        """End the interpreter, also the one that is just being started."""
+        self._is_doomed = True
         if self._process and self._process.returncode is None:
             self._process.kill()
 
@@ -321,17 +330,32 @@ def _command(interpreter: Interpreter, heap: int) -> list[str]:
     return [*interpreter.command, "-X", f"heapsize={heap}", "-m", "launcher"]
 
 
+# MicroPython keeps names in tables, each twice as large as the one before. A firmware brings about 600 names; those of
+# the simulator may be what makes it open the next table. So both sides are measured with as many.
+HEAP_IN_USE = """
+import gc
+for number in range(600):
+    getattr(gc, "name%d" % number, None)
+gc.collect()
+print(gc.mem_alloc())
+"""
+
+
 @functools.cache
 def _simulator_heap(interpreter: Interpreter, cache: Path) -> int:
     environment.compile_mpy(_modules(), cache, optimisation=3)
-    with tempfile.TemporaryDirectory() as folder:
-        chip = Chip(Path(folder), interpreter, cache=cache)
-        chip.manufacture(b"", {})
-        chip._wire("power on")
-        command = [*_command(interpreter, UNLIMITED_HEAP), "heap"]
+
+    def heap_in_use(*arguments: str) -> int:
+        command = [*interpreter.command, "-X", f"heapsize={UNLIMITED_HEAP}", *arguments]
         environ = {"MICROPYPATH": f"{cache}:.frozen"}
         answer = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise SimulatorError(f"the launcher failed: {answer.stdout}{answer.stderr}")
-    taken = int(answer.stdout)
+        if answer.returncode:
+            raise SimulatorError(f"the launcher failed: {answer.stdout}{answer.stderr}")
+        return int(answer.stdout)
+
+    with tempfile.TemporaryDirectory() as folder:
+        chip = Chip(Path(folder), interpreter, cache=cache)
+        chip.manufacture(b"", {"heap.py": HEAP_IN_USE.encode()})
+        chip._wire("power on")
+        taken = heap_in_use("-m", "launcher", "heap.py") - heap_in_use("-c", HEAP_IN_USE)
     return taken + taken // 32  # and its part of the garbage collector's tables

@@ -7,6 +7,12 @@ no garbage on the heap. An operation erases one sector or block, or programs byt
 import io
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    File = io.FileIO | io.BytesIO
+
 SIZE = 4 * 1024 * 1024
 SECTOR = 4096
 BLOCK = 65536  # the larger unit of erasing
@@ -28,7 +34,7 @@ ENTRY = 8
 class Cells:
     """The memory cells. Programming only clears bits, erasing sets all bits of whole sectors."""
 
-    def __init__(self, file: io.FileIO | io.BytesIO, scratch: memoryview | None = None) -> None:
+    def __init__(self, file: "File", scratch: memoryview | None = None) -> None:
         """`scratch`: two sectors of memory to work with; on MicroPython they come from outside the heap."""
         scratch = scratch or memoryview(bytearray(2 * SECTOR))
         self._file = file
@@ -81,8 +87,16 @@ class Cells:
 class Flash(Cells):
     """The cells with everything that happens to them: counted, logged, taking time, cut off from power."""
 
-    def __init__(self, file, log, data, power_fails, sleep_us=None, scratch=None) -> None:  # type: ignore[no-untyped-def]
-        """`log` and `data` are files; `data` gets what was programmed, one after the other, or is None.
+    def __init__(
+        self,
+        file: "File",
+        log: "File",
+        data: "File | None",
+        power_fails: "Callable[[], None]",
+        sleep_us: "Callable[[int], None] | None" = None,
+        scratch: memoryview | None = None,
+    ) -> None:
+        """`data` gets what is programmed, one after the other, if it is a file.
 
         `power_fails` is called when the power fails and does not return. `sleep_us` makes operations last.
         """
@@ -136,7 +150,7 @@ class Flash(Cells):
             self._power_fails()
         if how:
             kind |= HALF
-        if duration:
+        if duration and self._sleep_us:
             self._sleep_us(duration)
         struct.pack_into("<II", self._entry, 0, address, kind << 24 | length)
         self._log.seek(ENTRY * self.count)

@@ -6,6 +6,10 @@ Runs on CPython and on MicroPython. The desk writes the wiring and reads back wh
 import io
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 SIZE = 256
 
 # Fields: (offset in the page, format).
@@ -36,13 +40,13 @@ class State:
         self._file = file
         self._field = bytearray(64)
 
-    def get(self, field):  # type: ignore[no-untyped-def]
+    def get(self, field: "tuple[int, str]") -> "Any":
         """Return a field's value: a number or bytes."""
         self._file.seek(field[0])
         self._file.readinto(self._field)
         return struct.unpack_from(field[1], self._field)[0]
 
-    def set(self, field, value) -> None:  # type: ignore[no-untyped-def]
+    def set(self, field: "tuple[int, str]", value: "Any") -> None:
         """Change one field."""
         self._file.seek(field[0])
         self._file.write(struct.pack(field[1], value))

@@ -1,6 +1,6 @@
 """Starts MicroPython on the simulated chip as the port for ESP32 does after a reset: `micropython -m launcher`.
 
-The current directory is the chip's folder. With the argument "heap" it prints what it takes of the heap instead.
+The current directory is the chip's folder. With the name of a file as argument it executes that one instead.
 """
 
 import gc
@@ -26,6 +26,7 @@ def _mount(partition):
         while first != b"\xff" * 4096:
             print("The filesystem appears to be corrupted.")
             clock.sleep(3)
+        print("Performing initial setup")
         vfs.VfsLfs2.mkfs(partition)
         vfs.mount(partition, "/")
 
@@ -48,7 +49,7 @@ def _run(name, namespace):
 
 
 def _start():
-    measuring = "heap" in sys.argv
+    measuring = sys.argv[1] if len(sys.argv) > 1 else None
     partition = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")[0]
     vfs.umount("/")
     _mount(partition)
@@ -60,7 +61,7 @@ def _start():
         machine.WDT(timeout=soc.state.get(WATCHDOG))  # it never stopped
     gc.collect()
     if measuring:
-        print(gc.mem_alloc())
+        execfile(measuring, {})  # noqa: F821
         soc.leave(0)
     namespace = __import__("__main__").__dict__
     if _run("boot.py", namespace):

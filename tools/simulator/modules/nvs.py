@@ -102,9 +102,10 @@ class _Log:
         address = self._address + page * _PAGE
         end = address + self._ends[page]
         address += _PAGE_HEADER
+        head = self._buffer[: _HEADER + _LONGEST_NAMES]
         while address < end:
-            flash.read(address, self._buffer[: _HEADER + _LONGEST_NAMES])
-            _, kind, name_length, length = struct.unpack_from("<IBBH", self._buffer)
+            flash.read(address, head)
+            kind, name_length, length = struct.unpack_from("<BBH", head, 4)
             yield address, kind, name_length, length
             address += _HEADER + name_length + length
 
@@ -135,9 +136,10 @@ class _Log:
     def _open_page(self):
         page = self._sequences.index(0)
         address = self._address + page * _PAGE
+        part, blank = self._buffer[:64], b"\xff" * 64
         for start in range(address, address + _PAGE, 64):
-            flash.read(start, self._buffer[:64])
-            if self._buffer[:64] != b"\xff" * 64:
+            flash.read(start, part)
+            if part != blank:
                 flash.erase(address, _PAGE)
                 break
         self._sequences[page] = max(self._sequences) + 1
