@@ -45,7 +45,7 @@ async def run():
     forget("hw.board")
     log("Arus", VERSION, "on", slots.running.label)
 
-    configuration = Configuration(store, config.get("configuration", {}), log)
+    configuration = Configuration(store, config.pop("configuration", {}), log, forget)
     outbox = Outbox(log)
     charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
     journal = Journal(store, outbox.wake)
@@ -57,7 +57,7 @@ async def run():
         try:
             return calls.answer(charge_point, action, payload)
         finally:
-            forget("ocpp.calls", "ocpp.core", "ocpp.firmware_management", "ocpp.remote_trigger")
+            forget("ocpp.calls", "ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger")
 
     async def connect():
         await wifi.connected()
@@ -74,7 +74,8 @@ async def run():
     from ocpp import core
 
     boot = core.boot_notification(config, VERSION)
-    forget("ocpp.core")
+    del core
+    forget("ocpp.core", "ocpp.keys")
     session = Session(connect, dispatch, boot, configuration, clock, log)
     session.on_accepted += [charge_point.report_all, outbox.wake]
 
@@ -101,6 +102,7 @@ async def run():
 
         deadline = configuration.get("TrialDeadline")
         await trial.run(slots, journal, session.accepted, deadline, machine.reset, log_firmware)
+        del trial
         forget("firmware.trial")
         await updater.run()
 

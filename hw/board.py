@@ -30,7 +30,8 @@ def load_config(path="/config.json"):
 
 def build(config, log):
     """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer)."""
-    wifi = Wifi(config["wifi"].get("ssid"), config["wifi"].get("key"), log)
+    network = config.pop("wifi")
+    wifi = Wifi(network.get("ssid"), network.get("key"), log)
     return Clock(), Store("arus"), Slots(), wifi, Dialer(_certificate(config))
 
 

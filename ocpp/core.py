@@ -1,6 +1,6 @@
 """The Core profile, as far as it is here."""
 
-from .configuration import KEYS
+from .keys import KEYS, item
 from .rpc import CallError
 
 def boot_notification(config, version):
@@ -20,7 +20,7 @@ def _get_configuration(charge_point, payload):
     asked = payload.get("key") or sorted(KEYS)  # an empty list asks for all, too (SteVe)
     if len(asked) > configuration.get("GetConfigurationMaxKeys"):
         raise CallError("OccurenceConstraintViolation", "more keys than GetConfigurationMaxKeys")
-    items = [configuration.item(key) for key in asked if key in KEYS]
+    items = [item(configuration, key) for key in asked if key in KEYS]
     return {"configurationKey": items, "unknownKey": [key for key in asked if key not in KEYS]}
 
 

@@ -21,7 +21,7 @@ _NOT_UTF8 = const(1007)
 _TOO_BIG = const(1009)
 
 _MAX_CONTROL = const(125)  # bytes
-_SEND_BUFFER = const(512)
+_SEND_BUFFER = const(256)
 _MAX_CLOSING = const(5000)  # ms
 
 # The bytes that begin a UTF-8 sequence whose second byte is limited, with the limits (RFC 3629, 4)

@@ -4,7 +4,8 @@ import unittest
 from ocpp import core
 from ocpp.calls import answer
 from ocpp.charge_point import ChargePoint
-from ocpp.configuration import KEYS, Configuration
+from ocpp.configuration import Configuration
+from ocpp.keys import KEYS
 from ocpp.outbox import Outbox
 from ocpp.rpc import CallError
 from scripted import Clock, Store
