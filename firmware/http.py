@@ -37,7 +37,8 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
         source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
         opened = False
         try:
-            status, headers = await _ask(source, _request(address, offset, validator))
+            await source.connection.write(_request(address, offset, validator))
+            status, headers = await _head(source)
             total = status == 206 and offset and _total(headers, offset, validator, expected_length)
             if status == 200 or total:
                 _start(source, headers, offset, total)
@@ -47,6 +48,7 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
             if not opened:
                 source.close()
         location = headers.get(b"location")
+        source = headers = None  # their memory may be needed for the next connection
         if location and 300 <= status < 400:
             redirects += 1
             if redirects > _MAX_REDIRECTS:
@@ -77,9 +79,8 @@ def name_of(address):
     return address[0] + hidden + authority(address) + path + (mark and "?***")
 
 
-async def _ask(source, request):
-    """Send the request; (status, the headers we use) of the answer. Informational answers are passed over."""
-    await source.connection.write(request)
+async def _head(source):
+    """Read the head of the answer: (status, the headers we use). Informational answers are passed over."""
     source.budget = _MAX_HEAD
     status = 0
     while True:
@@ -114,20 +115,18 @@ def _start(source, headers, offset, total):
 
 def _request(address, offset, validator):
     _, user, password, _, _, path = address
-    lines = [
-        "GET %s HTTP/1.1" % path,
-        "Host: " + authority(address),
-        "User-Agent: Arus",
-        "Accept-Encoding: identity",
-        "Connection: close",
-    ]
+    request = bytearray(b"GET ")
+    request.extend(memoryview(path))  # a signed one is long: no copies of it
+    request.extend(b" HTTP/1.1\r\nHost: " + authority(address).encode())
+    request.extend(b"\r\nUser-Agent: Arus\r\nAccept-Encoding: identity\r\nConnection: close\r\n")
     if user is not None:
-        lines.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
+        request.extend(b"Authorization: Basic " + b2a_base64(user + b":" + password).strip() + b"\r\n")
     if offset:
-        lines.append("Range: bytes=%d-" % offset)
+        request.extend(b"Range: bytes=%d-\r\n" % offset)
         if validator:
-            lines.append("If-Range: " + validator)
-    return "\r\n".join(lines + ["\r\n"]).encode()
+            request.extend(b"If-Range: %s\r\n" % validator.encode())
+    request.extend(b"\r\n")
+    return request
 
 
 def _status(line):
@@ -139,25 +138,27 @@ def _status(line):
 
 
 def _is_used(line):
-    return _header_name(line) in _USED_HEADERS
-
-
-def _header_name(line):
-    return line.partition(b":")[0].lower()
+    return bytes(line[: max(line.find(b":"), 0)]).lower() in _USED_HEADERS
 
 
 def _keep_header(headers, line):
     """Put a header we use into ``headers``; False if the line is malformed or contradicts an earlier one."""
-    name = _header_name(line)
-    value = line[len(name) + 1 :].strip()
+    colon = line.find(b":")
+    name = line[: max(colon, 0)].lower()
     # Folded lines and space before the colon: two readers could see two different answers (RFC 9112, 5.1, 5.2).
-    if len(name) == len(line) or name != name.strip() or not name:
+    if not name or name != name.strip():
         return False
-    if name in _USED_HEADERS and value:
-        if min(value) < 0x20 or max(value) > 0x7E:
-            return False
-        value = value.decode()
-        return headers.setdefault(name, value) == value
+    if name in _USED_HEADERS:
+        end = len(line.rstrip())
+        start = colon + 1
+        while start < end and line[start] in b" \t":
+            start += 1
+        value = memoryview(line)[start:end]  # a signed URL is long: no copies of it
+        if start < end:
+            if min(value) < 0x20 or max(value) > 0x7E:
+                return False
+            value = str(value, "utf-8")
+            return headers.setdefault(name, value) == value
     return True
 
 

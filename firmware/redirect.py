@@ -11,10 +11,10 @@ def follow(address, location):
     SourceError when it leads nowhere, or to where it must not lead.
     """
     scheme = address[0]
-    head, absolute, _ = location.partition("://")
+    head = location[: max(location.find("://"), 0)]
     if location[:2] == "//":
         location = scheme + ":" + location
-    elif not absolute or not head.isalpha():
+    elif not head.isalpha():
         if location[0] != "/":
             location = _beside(address[5].partition("?")[0], location)
         location = scheme + "://" + authority(address) + location

@@ -89,7 +89,8 @@ class Source:
 
         `budget`, the number of bytes that lines may take, goes down by the whole line.
         """
-        line = newline = b""
+        line = bytearray()
+        newline = b""
         while not newline:
             if not self._early:
                 piece = bytearray(_PIECE)
@@ -102,8 +103,9 @@ class Source:
             if self.budget < 0:
                 raise self.malformed("too long")
             if len(line) < _PIECE or (is_wanted and len(line) < _MAX_KEPT and is_wanted(line)):
-                line += part + newline
-        return line
+                line.extend(part)
+                line.extend(newline)
+        return bytes(line)
 
     def interrupted(self):
         """Return the error for a connection that closes too early."""

@@ -8,7 +8,7 @@ from .source import SourceError
 
 # Release pages redirect to signed URLs of well over a thousand characters.
 _MAX_URL = const(4000)
-PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443}
 
 
 def parse_url(url):
@@ -17,17 +17,18 @@ def parse_url(url):
     scheme and host: lower case, an IPv6 address without its brackets. user and password: bytes, percent-decoded,
     None without userinfo. path: as it goes into a request, with the query, without the fragment (RFC 3986).
     """
-    raw = url.encode()
-    if len(raw) > _MAX_URL:
+    # Without needless copies: a signed URL is long.
+    if len(url) > _MAX_URL:
         raise SourceError("location", "longer than %d characters" % _MAX_URL)
-    if raw and (min(raw) < 0x21 or max(raw) > 0x7E):
+    if url and (min(url) < "!" or max(url) > "~"):
         raise SourceError("location", "has a space, control or non-ASCII character: percent-encode it")
-    scheme, _, rest = url.partition("://")
-    scheme = scheme.lower()
-    if scheme not in PORTS:
+    start = url.find("://")
+    scheme = url[: max(start, 0)].lower()
+    if scheme not in _PORTS:
         raise SourceError("location", "does not start with http:// or https://")
-    end = min([at for at in map(rest.find, "/?#") if at >= 0] or [len(rest)])
-    userinfo, at, place = rest[:end].rpartition("@")
+    start += 3
+    end = min([at for at in [url.find(mark, start) for mark in "/?#"] if at >= 0] or [len(url)])
+    userinfo, at, place = url[start:end].rpartition("@")
     user = password = None
     if at:
         user, _, password = userinfo.partition(":")
@@ -39,10 +40,12 @@ def parse_url(url):
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    port = port or str(PORTS[scheme])
+    port = port or str(_PORTS[scheme])
     if not host or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         raise SourceError("location", "host or port is wrong (in a password, percent-encode special characters)")
-    path = rest[end:].partition("#")[0]
+    path = url[end:]
+    if "#" in path:
+        path = path[: path.find("#")]
     if path[:1] != "/":
         path = "/" + path
     return scheme, user, password, host.lower(), int(port), path

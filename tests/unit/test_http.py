@@ -206,7 +206,7 @@ class RequestTest(Case):
 
             net = Net(b"")
             net.wires[0].readinto = silence
-            task = asyncio.create_task(http.open(URL, net.dial, log=net.log))
+            task = asyncio.create_task(http.open(parse_url(URL), net.dial, log=net.log))
             await waiting.wait()
             task.cancel()
             with self.assertRaises(asyncio.CancelledError):
@@ -572,7 +572,7 @@ class BodyTest(Case):
                 return len(view)
 
             wire.script = whole(body=b"")[:-2].replace(b"Length: 0", b"Length: 4096000") + b"\r\n"
-            source = await http.open(URL, net.dial, log=net.log)
+            source = await http.open(parse_url(URL), net.dial, log=net.log)
             wire.readinto = readinto
             view = memoryview(bytearray(4096))
             await source.readinto(view)

@@ -98,7 +98,8 @@ class Registration(unittest.TestCase):
                     self.assertFalse(session.registered)
                     await central_system.accept()
                     await session.accepted.wait()
-                self.assertEqual(len(fixture.logged("asking again in 7 s")), 1)
+                text = "registration %s, asking again in 7 s" % ("Pending" if status == "Pending" else "Rejected")
+                self.assertEqual(len(fixture.logged(text)), 1)
 
         run(test())
 
@@ -177,6 +178,22 @@ class Registration(unittest.TestCase):
                 await second.quiet(10 * SECOND)
                 await second.accept()
             self.assertEqual(fixture.attempts, 2)
+
+        run(test())
+
+
+    def test_registration_can_be_withdrawn(self):
+        async def test():
+            central_system = CentralSystem()
+            async with Fixture([central_system]) as session:
+                await central_system.accept()
+                await session.accepted.wait()
+                session.request("BootNotification", [session.boot_payload])
+                await central_system.answer("BootNotification", boot_answer("Pending", 3))
+                await asyncio.sleep_ms(2)
+                self.assertFalse(session.registered)
+                await central_system.accept()
+                await session.accepted.wait()
 
         run(test())
 
