@@ -2,10 +2,13 @@
 
 import asyncio
 
+from micropython import const
+
 from .image import Image, ImageError
 
-BLOCK = 4096  # bytes of a flash sector
-CHECKPOINT = 16 * BLOCK  # the journal notes what is on flash this often: 24 times for a 1.5 MB file
+PIECE = 2048  # bytes that are read, checked and written at a time: all the buffer that an update needs
+CHECKPOINT = 64 * 1024  # the journal notes what is on flash this often: 24 times for a 1.5 MB file
+_SECTOR = const(4096)
 
 
 class Interrupted(Exception):
@@ -20,16 +23,16 @@ class Transfer:
     """The file of the update in `journal` on its way into `slot`.
 
     open_source(offset=, validator=, expected_length=) gives a Source of sources.py. How far the flash is written is in
-    the journal, so a new Transfer after a reset goes on with what is there. block: a memoryview of BLOCK bytes to use.
+    the journal, so a new Transfer after a reset goes on with what is there. buffer: a memoryview of PIECE bytes to use.
     """
 
-    def __init__(self, slot, chip_id, journal, open_source, log, block):
+    def __init__(self, slot, chip_id, journal, open_source, log, buffer):
         self._slot = slot
         self._chip_id = chip_id
         self._journal = journal
         self._open_source = open_source
         self._log = log
-        self._view = block
+        self._view = buffer
         self._start_over()
 
     def _start_over(self):
@@ -52,9 +55,9 @@ class Transfer:
         image.finish()
 
     async def _read_back(self, image, length):
-        for start in range(0, length, BLOCK):
-            self._slot.read(start // BLOCK, self._view)
-            image.feed(self._view[: min(BLOCK, length - start)])
+        for position in range(0, length, PIECE):
+            self._slot.read(position, self._view)
+            image.feed(self._view[: min(PIECE, length - position)])
             await asyncio.sleep_ms(0)
 
     async def run(self):
@@ -91,8 +94,8 @@ class Transfer:
             raise Interrupted(error)
         try:
             self._accept(source)
-            length = BLOCK
-            while length == BLOCK:
+            length = PIECE
+            while length == PIECE:
                 length = await self._fill(source)
                 await self._write(length)
                 self._show_progress(source.length)
@@ -115,10 +118,10 @@ class Transfer:
             self._log("Downloading firmware...")
 
     async def _fill(self, source):
-        """Fill the block buffer as far as the file goes; return the number of bytes."""
+        """Fill the buffer as far as the file goes; return the number of bytes."""
         filled = 0
         try:
-            while filled < BLOCK:
+            while filled < PIECE:
                 count = await source.readinto(self._view[filled:])
                 if not count:
                     break
@@ -128,16 +131,16 @@ class Transfer:
         return filled
 
     async def _write(self, length):
-        """Check the block buffer and write it behind what is on flash."""
+        """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
         self._image.feed(self._view[:length])
-        for start in range(length, BLOCK):
+        for start in range(length, PIECE):
             self._view[start] = 0xFF
-        block = self._written // BLOCK
-        self._slot.erase(block)
-        await asyncio.sleep_ms(0)  # one flash operation at a time: the loop runs in between
-        self._slot.write(block, self._view)
+        if self._written % _SECTOR == 0:
+            self._slot.erase(self._written)
+            await asyncio.sleep_ms(0)  # one flash operation at a time: the loop runs in between
+        self._slot.write(self._written, self._view)
         self._written += length
         if self._written % CHECKPOINT == 0:
             self._journal.note(written=self._written)

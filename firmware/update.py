@@ -9,7 +9,7 @@ import asyncio
 from micropython import const
 
 from .image import ImageError
-from .transfer import BLOCK, Interrupted, Transfer
+from .transfer import PIECE, Interrupted, Transfer
 
 _ATTEMPTS = const(3)  # when the request does not say
 _RETRY_INTERVAL = const(60)  # seconds, likewise
@@ -53,7 +53,7 @@ class Updater:
         self._requested = asyncio.Event()
         self._task = None
         self._superseded = False
-        self._block = memoryview(bytearray(BLOCK))  # taken now, while the heap is in one piece
+        self._buffer = memoryview(bytearray(PIECE))  # taken now, while the heap is in one piece
 
     @property
     def status(self):
@@ -134,7 +134,7 @@ class Updater:
         def open_source(**keywords):
             return self._open_source(self._journal.get("location"), **keywords)
 
-        return Transfer(slot, self._slots.chip_id, self._journal, open_source, self._log, self._block)
+        return Transfer(slot, self._slots.chip_id, self._journal, open_source, self._log, self._buffer)
 
     async def _until_due(self):
         """Wait for retrieveDate, which counts as come when nobody has set the clock for a while."""

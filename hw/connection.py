@@ -30,12 +30,7 @@ _TCP_NODELAY = const(1)
 
 _EISCONN = (106, 127, 56)  # Linux, ESP32, macOS; the errno module has no name for it
 
-_REFUSALS = (  # words of mbedTLS, and ours
-    ("(CN)", "issued for another host name than the URL's"),
-    ("expired", "expired, or the clock is wrong"),
-    ("future", "not valid yet, or the clock is not set"),
-    ("trusted", "not issued by the configured CA"),
-)
+
 
 
 class Dialer:
@@ -149,7 +144,9 @@ class Connection:
             if count:
                 self._early = first
         except ValueError as error:
-            self.close(EACCES, "certificate refused: " + _refusal(str(error)))
+            from .certificate_error import explain
+
+            self.close(EACCES, "certificate refused: " + explain(str(error)))
         except OSError as error:
             self._fail(error, "TLS handshake failed")
         self._check()
@@ -302,9 +299,3 @@ class Connection:
                         return self.close(ETIMEDOUT, "timed out")
                     pause = min(pause, left)
             await asyncio.sleep_ms(pause)
-
-
-def _refusal(text):
-    """Say in an operator's words why mbedTLS refused a certificate."""
-    reasons = [words for mark, words in _REFUSALS if mark in text]
-    return ", and ".join(reasons) or text.strip()

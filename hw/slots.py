@@ -12,7 +12,7 @@ from errno import EPERM
 from esp32 import Partition
 from micropython import const
 
-BLOCK = 4096  # bytes of a flash sector: the unit of erase(), write() and read()
+_SECTOR = const(4096)  # bytes: what an erase takes
 
 # States of an otadata record.
 _PENDING = const(1)
@@ -26,7 +26,7 @@ _ERASE = const(6)
 
 
 class Slot:
-    """One OTA slot, by blocks of 4,096 bytes. Erasing takes 45 ms or more, the rest a few."""
+    """One OTA slot. Positions are in bytes. An erase takes 45 ms or more, writing and reading a few."""
 
     def __init__(self, partition):
         info = partition.info()
@@ -35,18 +35,18 @@ class Slot:
         self.capacity = info[3]
         self.label = info[4]
 
-    def erase(self, block):
-        """Erase one block; OSError when the flash refuses."""
-        if self._partition.ioctl(_ERASE, block):
-            raise OSError(EPERM, "erasing block %d of %s failed" % (block, self.label))
+    def erase(self, position):
+        """Erase the sector of 4,096 bytes that begins at `position`; OSError when the flash refuses."""
+        if self._partition.ioctl(_ERASE, position // _SECTOR):
+            raise OSError(EPERM, "erasing %s at %d failed" % (self.label, position))
 
-    def write(self, block, data):
-        """Write one erased block; data is a buffer of 4,096 bytes."""
-        self._partition.writeblocks(block, data, 0)
+    def write(self, position, data):
+        """Write a buffer to where it was erased, within a sector."""
+        self._partition.writeblocks(position // _SECTOR, data, position % _SECTOR)
 
-    def read(self, block, buffer):
-        """Read from the start of a block into a buffer of any length."""
-        self._partition.readblocks(block, buffer)
+    def read(self, position, buffer):
+        """Read into a buffer of any length."""
+        self._partition.readblocks(position // _SECTOR, buffer, position % _SECTOR)
 
     def set_boot(self):
         """Make the next reset boot this slot. ESP-IDF checks the whole image first; OSError when it is not sound."""

@@ -1,20 +1,7 @@
-"""FirmwareStatusNotification: the statuses of an update in the terms of OCPP 1.6."""
+"""FirmwareStatusNotification: the statuses of an update (vocabulary of OCPP 2.0.1) in the terms of OCPP 1.6."""
 
-# Statuses that plain 1.6 lacks (vocabulary of OCPP 2.0.1), and what they are in its terms.
-_NEAREST = {
-    "DownloadScheduled": "Idle",
-    "DownloadPaused": "Downloading",
-    "SignatureVerified": "Downloaded",
-    "InvalidSignature": "InstallationFailed",
-    "InstallScheduled": "Downloaded",
-    "InstallRebooting": "Installing",
-    "InstallVerificationFailed": "InstallationFailed",
-}
-
-
-def firmware_status(status):
-    """Return the payload of FirmwareStatusNotification.req for a status of OCPP 2.0.1."""
-    return {"status": _NEAREST.get(status, status)}
+_STATUSES = ("Downloading", "Downloaded", "DownloadFailed", "Installing", "Installed", "InstallationFailed")
+_FAILURES = ("InvalidSignature", "InstallVerificationFailed")
 
 
 class FirmwareStatuses:
@@ -25,13 +12,11 @@ class FirmwareStatuses:
         self.pop = journal.pop
 
     def peek(self):
-        """Return the next FirmwareStatusNotification, or None; what 1.6 has no status for is forgotten."""
+        """Return the next FirmwareStatusNotification, or None. Of what 1.6 has no status for only failures are told."""
         while True:
             status = self._journal.peek()
-            if status is None:
-                return None
-            payload = firmware_status(status)
-            # Of the statuses that 1.6 lacks it needs to hear of failures only.
-            if payload["status"] in (status, "InstallationFailed"):
-                return "FirmwareStatusNotification", payload
+            if status in _FAILURES:
+                status = "InstallationFailed"
+            if status is None or status in _STATUSES:
+                return status and ("FirmwareStatusNotification", {"status": status})
             self._journal.pop()

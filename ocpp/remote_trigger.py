@@ -1,6 +1,13 @@
 """The RemoteTrigger profile."""
 
-from .firmware_status import firmware_status
+# What an update is doing, where OCPP 1.6 has no status of its own for it.
+_NEAREST = {
+    "DownloadScheduled": "Idle",
+    "DownloadPaused": "Downloading",
+    "SignatureVerified": "Downloaded",
+    "InstallScheduled": "Downloaded",
+    "InstallRebooting": "Installing",
+}
 
 
 def _trigger_message(charge_point, payload):
@@ -16,7 +23,8 @@ def _trigger_message(charge_point, payload):
     elif requested == "StatusNotification":
         requests = [charge_point.status_notification(connector) for connector in connectors]
     elif requested == "FirmwareStatusNotification":
-        requests = [firmware_status(charge_point.updater.status)]
+        status = charge_point.updater.status
+        requests = [{"status": _NEAREST.get(status, status)}]
     else:
         return {"status": "NotImplemented"}
     if not connectors or not session.takes_requests:

@@ -116,7 +116,7 @@ class Session:
                 task.cancel()
             websocket.abort()
             # Not by awaiting them: a cancellation of this task would be taken for theirs.
-            while not all([task.done() for task in tasks]):
+            while not all(task.done() for task in tasks):
                 await asyncio.sleep_ms(0)
         if reasons:
             raise reasons[0]

@@ -47,7 +47,7 @@ class WebSocket:
         self.subprotocol = subprotocol
         self._connection = connection
         self._max_size = max_size
-        self._patience = patience  # ms for the closing handshake, and for the server to close TCP
+        self._patience = min(patience, _MAX_CLOSING)  # for the closing handshake, and for the server to close TCP
         self._control = memoryview(bytearray(_MAX_CONTROL))  # a frame's header, then a control frame's payload
         self._frame = memoryview(bytearray(_SEND_BUFFER))
         self._sending = asyncio.Lock()

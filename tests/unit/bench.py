@@ -14,7 +14,7 @@ class Flash:
 
     def __init__(self, capacity=32 * 1024):
         self.capacity = capacity
-        self.blocks = {}  # those erased since the older firmware was written
+        self.pieces = {}  # 2 KiB each: those erased since the older firmware was written
         self.operations = 0
         self.cut_at = None
         self.boots = False
@@ -25,22 +25,23 @@ class Flash:
         if self.operations == self.cut_at:
             raise PowerCut
 
-    def erase(self, block):
+    def erase(self, position):
         self._operation()
-        self.blocks[block] = None
+        for piece in (position, position + 2048):
+            self.pieces[piece] = None
 
-    def write(self, block, data):
+    def write(self, position, data):
         self._operation()
-        if self.blocks.get(block, data) is not None:
+        if self.pieces.get(position, data) is not None:
             raise OSError(errno.EIO, "programming flash that was not erased")
-        self.blocks[block] = bytearray(data)
+        self.pieces[position] = bytearray(data)
 
-    def read(self, block, buffer):
-        buffer[:] = (self.blocks.get(block) or b"\x5a" * 4096)[: len(buffer)]
+    def read(self, position, buffer):
+        buffer[:] = (self.pieces.get(position) or b"\x5a" * 2048)[: len(buffer)]
 
     def holds(self, data):
         """Whether `data` stands at the start of the slot."""
-        return all(self.blocks[i // 4096][: len(data) - i] == data[i : i + 4096] for i in range(0, len(data), 4096))
+        return all(self.pieces[i][: len(data) - i] == data[i : i + 2048] for i in range(0, len(data), 2048))
 
     def set_boot(self):
         self._operation()

@@ -3,7 +3,7 @@ import unittest
 
 from ocpp.calls import answer
 from ocpp.charge_point import ChargePoint
-from ocpp.firmware_status import FirmwareStatuses, firmware_status
+from ocpp.firmware_status import FirmwareStatuses
 from ocpp.outbox import Outbox
 from ocpp.rpc import CallError
 from scripted import Clock
@@ -143,18 +143,6 @@ class FirmwareStatusNotification(unittest.TestCase):
         self.assertEqual(journal.statuses, ["Downloading", "Downloaded"])
         queue.pop()
         self.assertEqual(journal.statuses, ["Downloaded"])
-
-    def test_every_status_has_one_that_16_knows(self):
-        for status in STATUSES_OF_16 + ("Idle",):
-            self.assertEqual(firmware_status(status), {"status": status})
-        for status, nearest in (
-            ("DownloadScheduled", "Idle"),
-            ("DownloadPaused", "Downloading"),
-            ("SignatureVerified", "Downloaded"),
-            ("InstallScheduled", "Downloaded"),
-            ("InstallRebooting", "Installing"),
-        ):
-            self.assertEqual(firmware_status(status), {"status": nearest})
 
 
 if __name__ == "__main__":

@@ -181,7 +181,6 @@ class Registration(unittest.TestCase):
 
         run(test())
 
-
     def test_registration_can_be_withdrawn(self):
         async def test():
             central_system = CentralSystem()

@@ -78,6 +78,12 @@ class ClosedByTheServerTest(unittest.TestCase):
 
         run(test())
 
+    def test_closing_never_takes_long_however_long_other_waits_may(self):
+        for incoming in (b"", close_frame(1000)):
+            script = Script(incoming)
+            run(WebSocket(script, "ocpp1.6", 16384, 60000).close())
+            self.assertEqual(max(script.limits), 5000)
+
     def test_a_close_between_fragments_ends_it(self):
         self.assertEqual(ended(frame(TEXT, b"a", False), close_frame(1001))[0], 1001)
 
