@@ -31,8 +31,6 @@ _TCP_NODELAY = const(1)
 _EISCONN = (106, 127, 56)  # Linux, ESP32, macOS; the errno module has no name for it
 
 
-
-
 class Dialer:
     """Opens connections.
 

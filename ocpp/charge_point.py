@@ -2,6 +2,7 @@
 
 from .timestamps import format_time
 
+
 class ChargePoint:
     """The connectors' statuses, and a queue of the outbox with their notifications.
 

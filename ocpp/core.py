@@ -3,6 +3,7 @@
 from .keys import KEYS, item
 from .rpc import CallError
 
+
 def boot_notification(config, version):
     """Return the payload of BootNotification.req (6.3) from the charger's configuration and its firmware's version."""
     payload = {

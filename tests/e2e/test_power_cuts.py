@@ -54,9 +54,7 @@ async def check_cut(folder: Path, interpreter: Interpreter, at: int, how: How) -
         await desk.until(lambda: len(desk.central.calls("StatusNotification")) > before, "the registration after it")
         if not answered and not statuses(desk):
             # The request may not have been on flash yet; then the charger knows of none, and says so.
-            await desk.central.call(
-                desk.identity, "TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"}
-            )
+            await desk.central.call(desk.identity, "TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"})
             await desk.until(lambda: statuses(desk) != [], "the triggered status")
             if statuses(desk) == ["Idle"]:
                 assert desk.version == OLD

@@ -163,7 +163,9 @@ class AuthorizationKey(unittest.TestCase):
         fixture = Fixture()
         fixture.configuration.set("AuthorizationKey", HEX)
         fixture.configuration.set("AuthorizationKey", HEX + "4")
-        self.assertEqual(item(fixture.configuration, "AuthorizationKey"), {"key": "AuthorizationKey", "readonly": False})
+        self.assertEqual(
+            item(fixture.configuration, "AuthorizationKey"), {"key": "AuthorizationKey", "readonly": False}
+        )
         for line in fixture.log:
             self.assertFalse(HEX in line or "sixteen" in line, line)
 

@@ -103,9 +103,7 @@ class BootNotification(unittest.TestCase):
 
     def test_a_charger_without_a_serial_number_sends_none(self):
         payload = core.boot_notification({"vendor": "Arus", "model": "Desk"}, "1.0")
-        self.assertEqual(
-            payload, {"chargePointVendor": "Arus", "chargePointModel": "Desk", "firmwareVersion": "1.0"}
-        )
+        self.assertEqual(payload, {"chargePointVendor": "Arus", "chargePointModel": "Desk", "firmwareVersion": "1.0"})
 
 
 if __name__ == "__main__":

@@ -48,9 +48,7 @@ class UpdateFirmware(unittest.TestCase):
         self.charge_point.updater = self.updater
 
     def call(self, payload):
-        return answer(
-            self.charge_point, "UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload
-        )
+        return answer(self.charge_point, "UpdateFirmware", json.loads(payload) if isinstance(payload, str) else payload)
 
     def code(self, **changed):
         payload = json.loads(PLAIN)
