@@ -79,6 +79,10 @@ async def run():
     session = Session(connect, dispatch, boot, configuration, clock, log)
     session.on_accepted += [charge_point.report_all, outbox.wake]
 
+    async def restart():
+        await session.close()
+        machine.reset()
+
     async def open_source(location, **options):
         from firmware import sources  # likewise
 
@@ -93,15 +97,15 @@ async def run():
         finally:
             forget("firmware.http", "firmware.redirect", "firmware.sources")
 
-    updater = Updater(slots, journal, open_source, clock, charge_point, machine.reset, log_firmware)
+    updater = Updater(slots, journal, open_source, clock, charge_point, restart, log_firmware)
     charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
-    charge_point.reset = lambda kind: machine.reset()
+    charge_point.reset = lambda kind: asyncio.create_task(restart())
 
     async def update():
         from firmware import trial
 
         deadline = configuration.get("TrialDeadline")
-        await trial.run(slots, journal, session.accepted, deadline, machine.reset, log_firmware)
+        await trial.run(slots, journal, session.accepted, deadline, restart, log_firmware)
         del trial
         forget("firmware.trial")
         await updater.run()

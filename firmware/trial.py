@@ -13,7 +13,7 @@ async def run(slots, journal, accepted, deadline, reset, log):
     """Settle the update that `journal` tells of. Returns when the running firmware is confirmed.
 
     accepted: an asyncio.Event that is set when the central system has accepted this charger. deadline: seconds until a
-    firmware on trial gives up and goes back by reset().
+    firmware on trial gives up and goes back by `await reset()`.
     """
     if slots.unconfirmed() and not await _prove(slots, journal, accepted, deadline, reset, log):
         return
@@ -37,7 +37,7 @@ async def _prove(slots, journal, accepted, deadline, reset, log):
         log("%s: going back" % reason)
         if journal.busy:
             journal.note(reason=reason)
-        reset()
+        await reset()
         return False
     slots.confirm()
     return True

@@ -38,7 +38,7 @@ class Updater:
 
     slots: hw/slots.py. open_source(location, offset=, validator=, expected_length=) gives a Source of sources.py.
     clock.now() gives Unix seconds or None. station.hold() takes the connectors out of service, station.release() puts
-    them back. reset() restarts the charger and does not return. log(text) writes one line.
+    them back. await reset() restarts the charger and does not return. log(text) writes one line.
     """
 
     def __init__(self, slots, journal, open_source, clock, station, reset, log, sleep=asyncio.sleep):
@@ -196,7 +196,7 @@ class Updater:
             raise ImageError("ESP-IDF refuses the image: %s" % error.args[-1])
         self._log("Firmware ready, restarting ESP32 in %d seconds..." % _RESTART)
         await self._sleep(_RESTART)
-        self._reset()
+        await self._reset()
 
     async def _acknowledged(self):
         """Wait until the central system has answered every status, but not for long: it may be out of reach."""

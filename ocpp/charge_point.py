@@ -16,6 +16,8 @@ class ChargePoint:
         self._statuses = ["Available"] * (connectors + 1)
         self._changed = []  # connectors whose status the central system doesn't know
         self._head = None
+        self._connector = 0  # whose notification it is
+        self._refusals = 0
         self._outbox = outbox
         self._clock = clock
         outbox.add(self)
@@ -41,6 +43,7 @@ class ChargePoint:
 
     def report_all(self):
         """Report every connector, as is due after each acceptance (4.2)."""
+        self._refusals = 0
         for connector in self.connectors:
             self._report(connector)
 
@@ -57,9 +60,14 @@ class ChargePoint:
     def peek(self):
         """Return the StatusNotification that is to be sent next, the same until pop(); None if there is none."""
         if self._head is None and self._changed:
-            self._head = "StatusNotification", self.status_notification(self._changed.pop(0))
+            self._connector = self._changed.pop(0)
+            self._head = "StatusNotification", self.status_notification(self._connector)
         return self._head
 
-    def pop(self):
+    def pop(self, refused=False):
         """The StatusNotification that peek() gave was answered."""
         self._head = None
+        # SteVe up to 3.14.1 may refuse one of the first, when several come in a row: it takes that one later.
+        if refused and self._refusals < len(self._statuses):
+            self._refusals += 1
+            self._report(self._connector)

@@ -9,7 +9,10 @@ class FirmwareStatuses:
 
     def __init__(self, journal):
         self._journal = journal
-        self.pop = journal.pop
+
+    def pop(self, refused=False):
+        """The status that peek() gave was answered, be it with a CALLERROR."""
+        self._journal.pop()
 
     def peek(self):
         """Return the next FirmwareStatusNotification, or None. Of what 1.6 has no status for only failures are told."""

@@ -31,17 +31,18 @@ KEYS = {
 def load(store, overrides, log):
     """Return {key: value} of all keys: what is stored, else the override, else the default."""
     values = {key: entry[0] for key, entry in KEYS.items()}
-    _apply(values, overrides, log)
-    try:
-        _apply(values, json.loads(store.get(_RECORD) or b"{}"), log)
-    except (ValueError, OSError) as error:
-        log("the stored configuration is unreadable, using defaults: %s" % error)
+    for what in ("configured", "stored"):
+        try:
+            texts = overrides if what == "configured" else json.loads(store.get(_RECORD) or b"{}")
+            _apply(values, texts, log)
+        except (ValueError, OSError) as error:
+            log("the %s OCPP keys are unusable, they count as not there: %s" % (what, error))
     return values
 
 
 def _apply(values, texts, log):
     if not isinstance(texts, dict):
-        raise ValueError("no object")
+        raise ValueError("no JSON object")
     for key, text in texts.items():
         try:
             values[key] = _parse(key, str(text))

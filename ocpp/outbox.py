@@ -12,9 +12,9 @@ _PAUSE = const(30_000)  # ms before a message that wasn't answered is sent again
 class Outbox:
     """Sends what is in its queues, one message at a time; the queue added first goes first.
 
-    A queue has peek() -> (action, payload) of its head, or None, and pop(), which forgets the head for good. Until
-    pop() is called peek() gives the same head, since it may have to be sent again. A queue that gets something new to
-    send calls wake().
+    A queue has peek() -> (action, payload) of its head, or None, and pop(refused), which forgets the head for good;
+    refused: whether the answer was a CALLERROR. Until pop() is called peek() gives the same head, since it may have to
+    be sent again. A queue that gets something new to send calls wake().
     """
 
     def __init__(self, log=print, pause=_PAUSE):
@@ -46,16 +46,18 @@ class Outbox:
 
     async def _deliver(self, session, queue, head):
         action, payload = head
+        refused = False
         try:
             await session.call(action, payload)
         except CallError as error:
-            # An answer, too: the central system has it and doesn't want it, now or later.
+            # An answer, too: the central system has it, and doesn't want it.
             self._log("%s was answered with %s" % (action, error))
-        except OSError as error:
+            refused = True
+        except (OSError, MemoryError) as error:
             self._log("%s will be sent again: %s" % (action, error))
             try:
                 await asyncio.wait_for_ms(self._news.wait(), self._pause)
             except asyncio.TimeoutError:
                 pass
             return
-        queue.pop()
+        queue.pop(refused)

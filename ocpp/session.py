@@ -16,6 +16,7 @@ _BOOT_INTERVAL = const(60)  # seconds to the next BootNotification when the cent
 _LONGEST_INTERVAL = const(86400)
 _ANSWER_TIMEOUT = const(30)  # seconds
 _MOST_REQUESTS = const(16)
+_GOING_AWAY = const(1001)  # of RFC 6455, 7.4.1
 
 
 class NotRegistered(OSError):
@@ -40,6 +41,7 @@ class Session:
         self._log = log
         self._second = second
         self._pause = _FIRST_PAUSE
+        self._websocket = None
         self._rpc = None
         self._status = None  # RegistrationStatus (7.39) on this connection
         self._due = 0  # ticks of the next BootNotification or Heartbeat
@@ -69,6 +71,11 @@ class Session:
         """Send what the central system has triggered: calls of this action, one for each payload, soon."""
         self._requests += [(action, payload) for payload in payloads]
         self._wake.set()
+
+    async def close(self):
+        """Take leave of the central system before a reset, which would otherwise take the charger for connected."""
+        if self._websocket:
+            await self._websocket.close(_GOING_AWAY)
 
     async def run(self):
         """Keep up the session for ever."""
@@ -100,7 +107,7 @@ class Session:
             finally:
                 ended.set()
 
-        websocket = await self._connect()
+        websocket = self._websocket = await self._connect()
         try:
             self._log("connected")
             self._rpc = Rpc(websocket, self._dispatch, timeout=_ANSWER_TIMEOUT * self._second, log=self._log)
@@ -111,7 +118,7 @@ class Session:
             await ended.wait()
         finally:
             self.accepted.clear()
-            self._rpc = None
+            self._rpc = self._websocket = None
             for task in tasks:
                 task.cancel()
             websocket.abort()

@@ -41,9 +41,8 @@ async def download(url, path, ca, timeout, tries):
             tries -= 1
             source = None
             try:
-                source = await http.open(
-                    parse_url(url), dial, offset=done, validator=validator, expected_length=length, timeout=timeout, log=log.append
-                )
+                options = {"validator": validator, "expected_length": length, "timeout": timeout, "log": log.append}
+                source = await http.open(parse_url(url), dial, offset=done, **options)
                 done, length, validator = source.offset, source.length, source.validator
                 opened.append((done, length, validator))
                 file.seek(done)

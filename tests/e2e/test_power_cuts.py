@@ -13,7 +13,7 @@ from simulator.interpreter import Interpreter
 
 SPEED = 20
 STATUSES = ["Downloading", "Downloaded", "Installing", "Installed"]
-EVERY = 13  # the suite tries every so manieth cut, a prime so that erases and writes, befores and middles all come
+EVERY = 13  # the suite tries one cut in so many; a prime, so that operations of each kind have their turn
 
 How = Literal["before", "middle"]
 

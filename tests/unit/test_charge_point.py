@@ -102,6 +102,15 @@ class Statuses(unittest.TestCase):
         fixture.charge_point.pop()
         self.assertEqual(fixture.sent(), [(1, "Available")])
 
+    def test_a_refused_notification_comes_again_after_the_others_but_not_for_ever(self):
+        fixture = Fixture(connectors=1)
+        fixture.charge_point.report_all()
+        order = []
+        while fixture.charge_point.peek() and len(order) < 9:
+            order.append(fixture.charge_point.peek()[1]["connectorId"])
+            fixture.charge_point.pop(refused=True)
+        self.assertEqual(order, [0, 1, 0, 1])
+
 
 if __name__ == "__main__":
     unittest.main()

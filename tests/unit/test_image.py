@@ -60,7 +60,7 @@ class TestImage(unittest.TestCase):
 
     def test_a_file_larger_than_the_slot_is_refused(self):
         self.refuse(update_files.update_file(), "larger than the OTA slot", capacity=12 * 1024 - 1)
-        self.refuse(update_files.update_file(body=9000), "does not fit", capacity=8 * 1024)
+        self.refuse(update_files.image(body=5000), "does not fit", capacity=4096)
 
     def test_a_segment_longer_than_the_slot_is_refused_from_its_header(self):
         data = bytearray(update_files.update_file())

@@ -16,7 +16,7 @@ class Queue:
     def peek(self):
         return ("DataTransfer", self.payloads[0]) if self.payloads else None
 
-    def pop(self):
+    def pop(self, refused):
         self.payloads.pop(0)
 
 

@@ -1,7 +1,7 @@
 import unittest
 
-from firmware.source import SourceError
 from firmware.http import name_of
+from firmware.source import SourceError
 from firmware.sources import parse_url
 
 

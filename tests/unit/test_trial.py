@@ -25,7 +25,7 @@ class Charger:
         self.log = []
         self.resets = 0
 
-    def reset(self):
+    async def reset(self):
         self.resets += 1
 
     def run(self, accepted, deadline=60):

@@ -48,7 +48,7 @@ class Charger:
             self.sleep,
         )
 
-    def restart(self):
+    async def restart(self):
         self.log.append("RESET")
         raise Reset
 
