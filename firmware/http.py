@@ -24,7 +24,8 @@ _USED_HEADERS = (
 async def open(address, dial, *, offset=0, validator=None, expected_length=None, timeout=60_000, log=print):
     """Ask for a file from byte ``offset`` on, follow redirects, and return it as a Source.
 
-    address: of sources.parse_url. dial: ``await dial(host, port, secure, timeout=ms)`` gives a connection (hw/connection.py).
+    address: of sources.parse_url.
+    dial: ``await dial(host, port, secure, timeout=ms)`` gives a connection (hw/connection.py).
     validator, expected_length: ``validator`` and ``length`` of the Source that gave the bytes before ``offset``.
     A server that cannot go on exactly there, or has another file by now, is asked for the whole file: the Source's
     ``offset`` is 0 then, and the caller starts over. timeout: ms, for every single wait.

@@ -21,10 +21,14 @@ def load_config(path="/config.json"):
     except OSError:
         raise ConfigError("there is no %s: put one on the charger with mpremote" % path)
     except ValueError:
-        raise ConfigError("%s is no valid JSON" % path)
-    for field in ("csms", "id", "wifi", "vendor", "model"):
+        config = None
+    if not isinstance(config, dict):
+        raise ConfigError("%s is no valid JSON object" % path)
+    for field in ("csms", "id", "vendor", "model", "wifi"):
         if not config.get(field):
             raise ConfigError('%s lacks "%s"' % (path, field))
+        if not isinstance(config[field], dict if field == "wifi" else str):
+            raise ConfigError('%s has a wrong "%s"' % (path, field))
     return config
 
 

@@ -32,12 +32,3 @@ class Store:
         """Write `value` (bytes); it is durable on return, and a power cut leaves the old value or the new one."""
         self._nvs.set_blob(key, value)
         self._nvs.commit()
-
-    def delete(self, key):
-        """Forget `key`, whether it is there or not."""
-        try:
-            self._nvs.erase_key(key)
-            self._nvs.commit()
-        except OSError as error:
-            if error.errno != _NOT_FOUND:
-                raise

@@ -1,0 +1,119 @@
+"""boot.py finds the right application whatever the slots hold, and never resets in circles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import build
+from simulator.interpreter import Interpreter
+from slots import ABORTED, IMAGE, NEW, PENDING, REPL, VALID, Flash, application, switch_on
+
+SAY = "import os\nprint('application of', {slot!r}, 'in', os.getcwd())\nprint('END')\n"
+GOOD_0 = application(SAY.format(slot="ota_0"), "1")
+GOOD_1 = application(SAY.format(slot="ota_1"), "2")
+DAMAGED = application(SAY.format(slot="a damaged slot"), "3", damaged=True)
+ON_VFS = {"main.py": SAY.format(slot="the VFS").encode()}
+
+
+async def test_the_application_of_the_running_slot_runs(tmp_path: Path, interpreter: Interpreter) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((GOOD_0, GOOD_1), ((1, VALID),)))
+    assert outcome.lines == ["[BOOT] ota_1: application 2", "application of ota_1 in /app", "END"]
+
+
+async def test_files_on_the_vfs_do_not_shadow_the_application(tmp_path: Path, interpreter: Interpreter) -> None:
+    main = "import parts\nprint(parts.NAME)\nprint('END')\n"
+    bundle = build.bundle({"main.py": main.encode(), "parts.py": b"NAME = 'new'\n"}, "1")
+    stale = {"main.py": b"print('stale')\n", "parts.py": b"NAME = 'stale'\n"}
+    outcome = await switch_on(tmp_path, interpreter, Flash((build.update_file(IMAGE, bundle),), files=stale))
+    assert outcome.lines[1:] == ["new", "END"]
+
+
+async def test_a_damaged_application_on_trial_goes_back(tmp_path: Path, interpreter: Interpreter) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((GOOD_0, DAMAGED), ((0, VALID), (1, NEW))))
+    assert outcome.boots == [("ota_1", "power on"), ("ota_0", "reset")]
+    assert outcome.states == ["VALID", "ABORTED"]
+    assert outcome.lines[:2] == [
+        "[BOOT] ota_1: damaged application",
+        "[BOOT] going back to the firmware before this one",
+    ]
+
+
+@pytest.mark.parametrize("missing", [IMAGE, IMAGE[:-1], IMAGE + b"\xff" * 8192])
+async def test_a_slot_on_trial_without_an_application_goes_back(
+    tmp_path: Path, interpreter: Interpreter, missing: bytes
+) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((GOOD_0, missing), ((0, VALID), (1, NEW))))
+    assert outcome.boots[-1][0] == "ota_0"
+    assert "application of ota_0 in /app" in outcome.lines
+
+
+async def test_a_damaged_application_that_was_confirmed_gives_way_to_the_other_slot(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((DAMAGED, GOOD_1), ((0, VALID),)))
+    assert outcome.boots == [("ota_0", "power on"), ("ota_1", "reset")]
+    assert outcome.states == ["VALID", "PENDING"]
+    assert "application of ota_1 in /app" in outcome.lines
+
+
+@pytest.mark.parametrize("other", [b"", IMAGE, DAMAGED])
+async def test_when_the_other_slot_is_no_better_the_copy_on_the_vfs_runs(
+    tmp_path: Path, interpreter: Interpreter, other: bytes
+) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((DAMAGED, other), ((0, VALID),), ON_VFS))
+    assert len(outcome.boots) == 1
+    assert outcome.lines[-3:] == ["[BOOT] using the copy on the VFS", "application of the VFS in /", "END"]
+
+
+async def test_a_slot_that_failed_its_trial_is_not_tried_again(tmp_path: Path, interpreter: Interpreter) -> None:
+    flash = Flash((DAMAGED, GOOD_1), ((0, VALID), (1, ABORTED)), ON_VFS)
+    outcome = await switch_on(tmp_path, interpreter, flash)
+    assert len(outcome.boots) == 1
+    assert "application of the VFS in /" in outcome.lines
+
+
+async def test_the_way_over_the_other_slot_does_not_become_a_circle(tmp_path: Path, interpreter: Interpreter) -> None:
+    failing = application("import machine\nprint('failing')\nmachine.reset()\n")
+    outcome = await switch_on(tmp_path, interpreter, Flash((DAMAGED, failing), ((0, VALID),), ON_VFS))
+    assert [slot for slot, _ in outcome.boots] == ["ota_0", "ota_1", "ota_0"]
+    assert outcome.lines.count("failing") == 1
+    assert "application of the VFS in /" in outcome.lines
+
+
+async def test_without_any_application_it_says_so_and_stays(tmp_path: Path, interpreter: Interpreter) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,)), REPL)
+    assert len(outcome.boots) == 1
+    assert outcome.lines[-2] == "[BOOT] no application anywhere: install one by USB (see README.md)"
+
+
+async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Path, interpreter: Interpreter) -> None:
+    table = tuple(row for row in Flash().table if row[0] != "ota_1")
+    outcome = await switch_on(tmp_path, interpreter, Flash((DAMAGED,), files=ON_VFS, table=table))
+    assert len(outcome.boots) == 1
+    assert "application of the VFS in /" in outcome.lines
+
+
+@pytest.mark.parametrize("main", ["while True:\n    pass\n", "raise ValueError('broken')\n", "import nothing\n"])
+async def test_an_application_on_trial_that_never_gets_going_is_ended_by_the_watchdog(
+    tmp_path: Path, interpreter: Interpreter, main: str
+) -> None:
+    flash = Flash((GOOD_0, application(main)), ((0, VALID), (1, NEW)))
+    outcome = await switch_on(tmp_path, interpreter, flash)
+    assert outcome.boots == [("ota_1", "power on"), ("ota_0", "watchdog")]
+    assert outcome.states == ["VALID", "ABORTED"]
+
+
+async def test_outside_a_trial_no_watchdog_disturbs_a_person_at_the_prompt(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    main = "import time\ntime.sleep(100)\nprint('END')\n"
+    outcome = await switch_on(tmp_path, interpreter, Flash((application(main),)))
+    assert outcome.boots == [("ota_0", "power on")]
+
+
+async def test_a_trial_that_was_interrupted_by_a_power_cut_is_over(tmp_path: Path, interpreter: Interpreter) -> None:
+    outcome = await switch_on(tmp_path, interpreter, Flash((GOOD_0, GOOD_1), ((0, VALID), (1, PENDING))))
+    assert outcome.boots == [("ota_0", "power on")]
+    assert outcome.states == ["VALID", "ABORTED"]
