@@ -38,7 +38,7 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
         source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
         opened = False
         try:
-            await source.connection.write(_request(address, offset, validator))
+            await _ask(source.connection, address, offset, validator)
             status, headers = await _head(source)
             total = status == 206 and offset and _total(headers, offset, validator, expected_length)
             if status == 200 or total:
@@ -49,7 +49,7 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
             if not opened:
                 source.close()
         location = headers.get(b"location")
-        source = headers = None  # their memory may be needed for the next connection
+        source = headers = None  # the next connection may need their memory
         if location and 300 <= status < 400:
             redirects += 1
             if redirects > _MAX_REDIRECTS:
@@ -57,6 +57,7 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
             from .redirect import follow  # most files come without
 
             address = follow(address, location)
+            location = None
             log("Redirected to " + name_of(address))
         elif offset and status in (206, 416):
             log("The server cannot resume here: starting over")
@@ -114,20 +115,25 @@ def _start(source, headers, offset, total):
     source.start(offset if total else 0, length, _validator(headers), bool(coding))
 
 
-def _request(address, offset, validator):
+async def _ask(connection, address, offset, validator):
+    """Send the request."""
     _, user, password, _, _, path = address
-    request = bytearray(b"GET ")
-    request.extend(memoryview(path))  # a signed one is long: no copies of it
-    request.extend(b" HTTP/1.1\r\nHost: " + authority(address).encode())
-    request.extend(b"\r\nUser-Agent: Arus\r\nAccept-Encoding: identity\r\nConnection: close\r\n")
+    lines = [
+        " HTTP/1.1",
+        "Host: " + authority(address),
+        "User-Agent: Arus",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    ]
     if user is not None:
-        request.extend(b"Authorization: Basic " + b2a_base64(user + b":" + password).strip() + b"\r\n")
+        lines.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
     if offset:
-        request.extend(b"Range: bytes=%d-\r\n" % offset)
+        lines.append("Range: bytes=%d-" % offset)
         if validator:
-            request.extend(b"If-Range: %s\r\n" % validator.encode())
-    request.extend(b"\r\n")
-    return request
+            lines.append("If-Range: " + validator)
+    await connection.write(b"GET ")
+    await connection.write(memoryview(path))  # a signed one is long: no copy of it
+    await connection.write("\r\n".join(lines + ["\r\n"]).encode())
 
 
 def _status(line):

@@ -24,7 +24,7 @@ class Wire:
         self.closed = 0
 
     async def write(self, data):
-        self.sent += data
+        self.sent += bytes(data)
 
     async def readinto(self, view):
         if isinstance(self.script, OSError):
