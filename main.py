@@ -80,8 +80,10 @@ async def run():
     session.on_accepted += [charge_point.report_all, outbox.wake]
 
     async def restart():
-        await session.close()
-        machine.reset()
+        try:
+            await session.close()
+        finally:
+            machine.reset()
 
     async def open_source(location, **options):
         from firmware import sources  # likewise
@@ -110,6 +112,7 @@ async def run():
         forget("firmware.trial")
         await updater.run()
 
+    gc.threshold(4096)
     await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
 
 

@@ -31,8 +31,9 @@ class Journal:
             pass  # nothing there, or nothing of use
         return {"unsent": []}
 
-    def _save(self):
-        self._store.set(_KEY, json.dumps(self._record).encode())
+    def _save(self, record):
+        self._store.set(_KEY, json.dumps(record).encode())
+        self._record = record  # only now: what can't be written has not happened
 
     @property
     def busy(self):
@@ -51,30 +52,27 @@ class Journal:
     def begin(self, **fields):
         """Start the record of a new update; statuses of the one before that are still unsent are kept."""
         fields["unsent"] = self._record["unsent"]
-        self._record = fields
-        self._save()
+        self._save(fields)
 
     def note(self, **fields):
         """Change fields."""
-        self._record.update(fields)
-        self._save()
+        record = self._record.copy()
+        record.update(fields)
+        self._save(record)
 
     def report(self, status, **fields):
         """Change fields and queue `status` for the central system, in one write."""
-        self._queue(status)
-        self.note(status=status, **fields)
-        self._changed()
+        self.note(status=status, unsent=self._record["unsent"] + [status], **fields)
+        self._tell()
 
     def finish(self, status, reason=""):
         """The update is over: queue its last status and keep nothing else."""
-        self._queue(status)
-        self._record = {"unsent": self._record["unsent"], "last": status, "reason": reason}
-        self._save()
-        self._changed()
+        self._save({"unsent": self._record["unsent"] + [status], "last": status, "reason": reason})
+        self._tell()
 
-    def _queue(self, status):
-        self._record["unsent"].append(status)
+    def _tell(self):
         self.acknowledged.clear()
+        self._changed()
 
     def peek(self):
         """Return the oldest status not acknowledged yet, or None."""
@@ -82,7 +80,6 @@ class Journal:
 
     def pop(self):
         """The oldest status was acknowledged: forget it for good."""
-        self._record["unsent"].pop(0)
-        self._save()
+        self.note(unsent=self._record["unsent"][1:])
         if not self.unsent:
             self.acknowledged.set()

@@ -93,6 +93,9 @@ class Updater:
         except asyncio.CancelledError:
             if not self._superseded:
                 raise
+        except OSError as error:  # of the journal: without it nothing can be promised, and a reset would not help
+            self._log("The update can't go on, its record can't be written: %s" % error.args[-1])
+            await self._requested.wait()
         finally:
             self._task = None
             self._superseded = False

@@ -48,16 +48,16 @@ class Outbox:
         action, payload = head
         refused = False
         try:
-            await session.call(action, payload)
-        except CallError as error:
-            # An answer, too: the central system has it, and doesn't want it.
-            self._log("%s was answered with %s" % (action, error))
-            refused = True
+            try:
+                await session.call(action, payload)
+            except CallError as error:
+                # An answer, too: the central system has it, and doesn't want it.
+                self._log("%s was answered with %s" % (action, error))
+                refused = True
+            queue.pop(refused)
         except (OSError, MemoryError) as error:
             self._log("%s will be sent again: %s" % (action, error))
             try:
                 await asyncio.wait_for_ms(self._news.wait(), self._pause)
             except asyncio.TimeoutError:
                 pass
-            return
-        queue.pop(refused)

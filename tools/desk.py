@@ -25,6 +25,7 @@ FILE = f"arus-{NEW}.bin"
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
 HEAP = 80 * 1024
+TRIAL_DEADLINE = 60  # seconds of the chip's time; on a busy desk whose time is sped up, that is little
 SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
 WIFI = ("desk", "simulated")
 # For localhost and 127.0.0.1; the keys are no secret and protect nothing.
@@ -74,7 +75,7 @@ class Desk:
             "wifi": {"ssid": WIFI[0], "key": WIFI[1]},
             "vendor": "Arus",
             "model": "Desk",
-            "configuration": {"TrialDeadline": 20, **(configuration or {})},
+            "configuration": {"TrialDeadline": TRIAL_DEADLINE, **(configuration or {})},
             **({"password": password} if password else {}),
             **({"ca": "ca.pem"} if self._ca else {}),
         }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import build
-from desk import FILE, NEW, OLD, SLOT, Desk, chapter
+from desk import FILE, NEW, OLD, SLOT, TRIAL_DEADLINE, Desk, chapter
 from webserver import Fault
 
 
@@ -177,7 +177,7 @@ SCENARIOS = {
     "new-unreachable": Scenario(
         "A new firmware that can't reach the central system within TrialDeadline goes back by itself.",
         ROLLED_BACK,
-        "InstallationFailed: the new firmware was not accepted by the central system within 20 s",
+        f"InstallationFailed: the new firmware was not accepted by the central system within {TRIAL_DEADLINE} s",
         file=_unreachable,
     ),
     "power-cut": Scenario(

@@ -23,7 +23,7 @@ from rich.text import Text
 import build
 import environment
 from central_system import CallFailed, Frame
-from desk import FILE, NEW, Desk
+from desk import FILE, NEW, TRIAL_DEADLINE, Desk
 from scenarios import SCENARIOS, UPDATE, Scenario
 from simulator.chip import SimulatorError, Timing
 from webserver import Request
@@ -182,7 +182,7 @@ async def run(arguments: argparse.Namespace) -> bool:
             csms=arguments.csms,
             identity=arguments.id,
             password=arguments.password,
-            configuration={"TrialDeadline": 600 if arguments.csms else 20},
+            configuration={"TrialDeadline": 600 if arguments.csms else TRIAL_DEADLINE},
             serial=screen.serial,
             request=screen.request,
         )
