@@ -28,14 +28,15 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
     dial: ``await dial(host, port, secure, timeout=ms)`` gives a connection (hw/connection.py).
     validator, expected_length: ``validator`` and ``length`` of the Source that gave the bytes before ``offset``.
     A server that cannot go on exactly there, or has another file by now, is asked for the whole file: the Source's
-    ``offset`` is 0 then, and the caller starts over. timeout: ms, for every single wait.
+    ``offset`` is 0 then, and the caller starts over. timeout: ms, for every single wait; the head of an answer, and
+    every 16 KiB of the file, may take twice that.
     Raises SourceError, or OSError when the network fails.
     """
     redirects = 0
     while True:
         name = name_of(address)
         scheme, _, _, host, port, _ = address
-        source = Source(name, await dial(host, port, scheme == "https", timeout=timeout))
+        source = Source(name, await dial(host, port, scheme == "https", timeout=timeout), timeout)
         opened = False
         try:
             await _ask(source.connection, address, offset, validator)

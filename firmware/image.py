@@ -49,8 +49,7 @@ class Image:
 
     def feed(self, view):
         """Check the next bytes of the file (a memoryview); raise ImageError when they can't belong to a firmware."""
-        if self._seen + len(view) > self._capacity:
-            raise ImageError("the file is larger than the OTA slot of %d bytes" % self._capacity)
+        self._check_room(len(view))
         while len(view):
             piece = view[: self._left]
             start = self._part - self._left
@@ -64,6 +63,10 @@ class Image:
             view = view[len(piece) :]
             while not self._left:
                 self._part = self._left = next(self._parts)
+
+    def _check_room(self, length):
+        if self._seen + length > self._capacity:
+            raise ImageError("damaged, or larger than the OTA slot of %d bytes" % self._capacity)
 
     def finish(self):
         """Raise ImageError unless the file is complete."""
@@ -86,8 +89,7 @@ class Image:
         for segment in range(segments):
             yield 8
             length = struct.unpack_from("<I", field, 4)[0]
-            if self._seen + length > self._capacity:
-                raise ImageError("the image does not fit the OTA slot of %d bytes, or is damaged" % self._capacity)
+            self._check_room(length)
             if segment == 0:
                 yield 80
                 length -= 80
@@ -114,6 +116,7 @@ class Image:
             raise ImageError("the bundle's version is no printable ASCII: build the file again")
         yield _SECTOR - 80 - 32
         yield from self._compare("bundle's header")
+        self._check_room(length)  # what a header says may also be more than a slice can take
         self.version = version.decode()
         self._digest = sha256()
         yield length

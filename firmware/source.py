@@ -6,6 +6,7 @@ from micropython import const
 
 _MAX_CHUNK_LINE = const(128)
 _PIECE = const(128)
+_WINDOW = const(16384)  # bytes that must come within two timeouts: else a slow drip never ends
 # Of a line that is wanted whole. Release pages redirect to signed URLs of well over a thousand characters.
 _MAX_KEPT = const(4096)
 
@@ -28,9 +29,11 @@ class Source:
     validator: strong ETag or Last-Modified, to resume with; None if there is none.
     """
 
-    def __init__(self, name, connection):
+    def __init__(self, name, connection, timeout):
         self.name = name
         self.connection = connection
+        self._patience = 2 * timeout
+        self._arm()
         self.budget = 0
         self._early = b""  # what came along with a line and follows it
 
@@ -42,6 +45,7 @@ class Source:
         self._chunked = chunked
         # Of the body, or of the current chunk. None: until close, or before the first chunk.
         self._left = None if length is None else length - offset
+        self._arm()
 
     async def readinto(self, view):
         """Put what has arrived into ``view`` (a memoryview) and return the number of bytes; 0 = complete.
@@ -66,11 +70,18 @@ class Source:
             if not count:
                 raise self.interrupted()
             self._left = left - count
+        self._window -= count
+        if self._window <= 0:
+            self._arm()
         return count
 
     def close(self):
         """Close the connection."""
         self.connection.close()
+
+    def _arm(self):
+        self._window = _WINDOW
+        self.connection.limit(self._patience)
 
     async def _next_chunk(self):
         """Read the line before a chunk. Trailers stay unread: nothing follows on this connection."""

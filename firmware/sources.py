@@ -20,7 +20,8 @@ def parse_url(url):
     # Without needless copies: a signed URL is long.
     if len(url) > _MAX_URL:
         raise SourceError("location", "longer than %d characters" % _MAX_URL)
-    if url and (min(url) < "!" or max(url) > "~"):
+    view = memoryview(url)  # not its characters: MicroPython keeps each one that it has ever given singly
+    if url and (min(view) < 0x21 or max(view) > 0x7E):
         raise SourceError("location", "has a space, control or non-ASCII character: percent-encode it")
     start = url.find("://")
     scheme = url[: max(start, 0)].lower()

@@ -90,7 +90,7 @@ class Transfer:
                 validator=validator,
                 expected_length=self._journal.get("length"),
             )
-        except OSError as error:
+        except (OSError, MemoryError) as error:  # such as a redirect to a URL of 4 KB
             raise Interrupted(error)
         try:
             self._accept(source)
@@ -100,7 +100,9 @@ class Transfer:
                 await self._write(length)
                 self._show_progress(source.length)
             if source.length is None and self._image.incomplete:
-                raise Interrupted(OSError("the connection closed at byte %d" % self._written))
+                if length:
+                    self._start_over()  # nothing can be written behind a part of a piece
+                raise Interrupted(OSError("the connection closed too early"))
         finally:
             source.close()
 
@@ -122,11 +124,11 @@ class Transfer:
         filled = 0
         try:
             while filled < PIECE:
-                count = await source.readinto(self._view[filled:])
+                count = await source.readinto(self._view[filled:] if filled else self._view)
                 if not count:
                     break
                 filled += count
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise Interrupted(error)
         return filled
 
@@ -134,7 +136,7 @@ class Transfer:
         """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
-        self._image.feed(self._view[:length])
+        self._image.feed(self._view if length == PIECE else self._view[:length])
         for start in range(length, PIECE):
             self._view[start] = 0xFF
         if self._written % _SECTOR == 0:

@@ -17,15 +17,16 @@ async def run(slots, journal, accepted, deadline, reset, log):
     """
     if slots.unconfirmed() and not await _prove(slots, journal, accepted, deadline, reset, log):
         return
-    if journal.get("status") != "Installing" or journal.get("sequence") == slots.sequence():
-        return  # nothing was installed: what the journal holds is for the updater to go on with
+    if journal.get("status") != "Installing":
+        return
     if journal.get("slot") == slots.running.label:
         log("New firmware confirmed")
         journal.finish("Installed")
-    else:
+    elif journal.get("tried"):
         reason = journal.get("reason", _ROLLED_BACK)
         log("InstallationFailed: %s" % reason)
         journal.finish("InstallationFailed", reason)
+    # Else the power failed before set_boot, or the new firmware before it could be noted: the updater goes on.
 
 
 async def _prove(slots, journal, accepted, deadline, reset, log):

@@ -190,13 +190,14 @@ class Updater:
         await self._acknowledged()  # Downloaded, before the connectors' StatusNotification
         self._station.hold()
         if self.status != "Installing":
-            self._report("Installing", slot=slot.label, sequence=self._slots.sequence())
+            self._report("Installing", slot=slot.label)
         self._log("Installing firmware...")
         await self._acknowledged()
         try:
             slot.set_boot()
         except OSError as error:
             raise ImageError("ESP-IDF refuses the image: %s" % error.args[-1])
+        self._journal.note(tried=True)
         self._log("Firmware ready, restarting ESP32 in %d seconds..." % _RESTART)
         await self._sleep(_RESTART)
         await self._reset()

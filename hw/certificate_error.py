@@ -5,6 +5,7 @@ _REASONS = (  # words of mbedTLS, and ours
     ("expired", "expired, or the clock is wrong"),
     ("future", "not valid yet, or the clock is not set"),
     ("trusted", "not issued by the configured CA"),
+    ("Usage", "not meant for a server (key usage), or malformed"),
 )
 
 

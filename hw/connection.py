@@ -9,7 +9,18 @@ was read or written.
 import asyncio
 import socket
 from asyncio import core  # type: ignore[attr-defined]
-from errno import EACCES, EALREADY, ECONNABORTED, ECONNRESET, EHOSTUNREACH, EINPROGRESS, EINVAL, ENOMEM, ETIMEDOUT
+from errno import (
+    EACCES,
+    EALREADY,
+    ECONNABORTED,
+    ECONNRESET,
+    EHOSTUNREACH,
+    EINPROGRESS,
+    EINVAL,
+    ENOMEM,
+    ETIMEDOUT,
+    errorcode,
+)
 from time import ticks_add, ticks_diff, ticks_ms
 
 import tls
@@ -27,6 +38,8 @@ _CACHED_HOSTS = const(4)
 # The unix port has no names for these. A frame in several pieces would wait for the peer's delayed acknowledgement.
 _IPPROTO_TCP = const(6)
 _TCP_NODELAY = const(1)
+
+_BAD_CERTIFICATE = const(-0x7A00)  # of mbedTLS
 
 _EISCONN = (106, 127, 56)  # Linux, ESP32, macOS; the errno module has no name for it
 
@@ -54,7 +67,7 @@ class Dialer:
             connection = None
             try:
                 connection = Connection(socket.socket(*address[:3]), peer, timeout)
-                connection.limit(timeout)
+                connection.limit(timeout, "connecting timed out")
                 await connection.connect(address[-1])
                 if secure:
                     await connection.start_tls(context, host)
@@ -132,6 +145,7 @@ class Connection:
     async def start_tls(self, context, host):
         """Do the TLS handshake and check that the certificate is the host's. For Dialer."""
         first = bytearray(1)
+        self._late = "TLS handshake timed out"
         try:
             self._socket = context.wrap_socket(self._raw, server_hostname=host, do_handshake_on_connect=False)
             # Reading is what drives the handshake. The peer's certificate is there once it is over, not before.
@@ -141,19 +155,23 @@ class Connection:
                 count = self._socket.readinto(first)
             if count:
                 self._early = first
-        except ValueError as error:
+        except (OSError, ValueError) as error:
+            text = str(error)
+            if isinstance(error, OSError):
+                if error.errno != _BAD_CERTIFICATE:
+                    self._fail(error, "TLS handshake failed")
+                text = "Usage"  # that is what it says of a certificate which is otherwise right
             from .certificate_error import explain
 
-            self.close(EACCES, "certificate refused: " + explain(str(error)))
-        except OSError as error:
-            self._fail(error, "TLS handshake failed")
+            self.close(EACCES, "certificate refused: " + explain(text))
         self._check()
 
     async def readinto(self, view):
         """Read what is there, at least one byte, and return how many; 0: the stream has ended.
 
         While data keeps coming it doesn't let other tasks run: a long loop has to. Over TLS a stream that was cut off
-        looks like one that ended, and an end right behind data may show only when the peer closes TCP as well.
+        looks like one that ended, and an end right behind data may show only when the peer closes TCP as well: tls
+        reads on until the view is full, and tells of the end (close_notify) only once.
         """
         if self._early:
             view[0] = self._early[0]
@@ -219,8 +237,9 @@ class Connection:
             else:
                 view = view[count:]
 
-    def limit(self, milliseconds):
-        """End the connection after that time, however busy it is; None: take the limit off."""
+    def limit(self, milliseconds, text="timed out: too slow or silent"):
+        """End the connection after that time, however busy it is, with that text; None: take the limit off."""
+        self._late = text
         self._set_deadline(_WHOLE, milliseconds)
 
     def close(self, errno=ECONNABORTED, text="closed"):
@@ -250,10 +269,8 @@ class Connection:
 
     def _fail(self, error, text="connection lost"):
         code = error.errno
-        if code < 0:  # of mbedTLS
-            text = "%s (%s)" % (text, error.args[-1])
-            code = ECONNABORTED
-        self.close(code, text)
+        what = errorcode.get(code, error.args[-1])  # MicroPython's errors carry no words, only mbedTLS's do
+        self.close(code if code in errorcode else ECONNABORTED, "%s (%s)" % (text, what))
         self._check()
 
     def _wait(self, which, milliseconds):
@@ -294,6 +311,6 @@ class Connection:
                 if deadline is not None and (not task or task.data is core._io_queue):
                     left = ticks_diff(deadline, now)
                     if left <= 0:
-                        return self.close(ETIMEDOUT, "timed out")
+                        return self.close(ETIMEDOUT, self._late if which == _WHOLE else "timed out")
                     pause = min(pause, left)
             await asyncio.sleep_ms(pause)

@@ -77,11 +77,6 @@ class Slots:
         records.sort(reverse=True)
         return records
 
-    def sequence(self):
-        """Return the highest sequence number; every set_boot makes it higher. 0 when there never was one."""
-        records = self._records()
-        return records[0][0] if records else 0
-
     def unconfirmed(self):
         """Whether the running firmware is on trial: its record is the active one and is PENDING."""
         for _, index, state in self._records():

@@ -128,9 +128,9 @@ async def _upgrade(connection, authority, resource, subprotocols, user, password
         wrong = b"connection"
     elif headers.get(b"sec-websocket-accept") != accept.encode():
         wrong = b"sec-websocket-accept"
-    elif headers.get(b"sec-websocket-extensions"):
+    elif b"sec-websocket-extensions" in headers:
         wrong = b"sec-websocket-extensions"
-    elif not subprotocol and (chosen or subprotocols):
+    elif not subprotocol and (subprotocols or chosen is not None):
         wrong = b"sec-websocket-protocol"
     else:
         return subprotocol
@@ -140,7 +140,7 @@ async def _upgrade(connection, authority, resource, subprotocols, user, password
 async def _read_response(connection):
     """Read the answer to the upgrade; return its headers, names in lower case. HandshakeError for all but a 101."""
     left = _MAX_RESPONSE
-    headers = None
+    headers = name = None
     while True:
         line = await connection.readline(left)
         left -= len(line)
@@ -150,10 +150,13 @@ async def _read_response(connection):
             _check_status(line)
             headers = {}
             continue
-        if line in (b"\r\n", b"\n"):
+        if line in b"\r\n":
             return headers
-        name, colon, value = line.partition(b":")
-        if not colon or name.strip() != name:
+        if name and line[0] in b" \t":  # the header before goes on
+            headers[name] = (headers[name] + line).strip()
+            continue
+        name, _, value = line.partition(b":")
+        if name.split() != [name]:  # so it is too if there is no colon
             raise HandshakeError(101, "malformed header")
         name = name.lower()
         value = value.strip()
@@ -162,11 +165,11 @@ async def _read_response(connection):
 
 def _check_status(line):
     """Check that an HTTP status line says 101 Switching Protocols."""
-    digits = line[9:12]
-    if line[:7] != b"HTTP/1." or line[8:9] != b" " or line[12:13] not in (b" ", b"\r", b"\n") or not digits.isdigit():
+    digits = line[7:8] + line[9:12]  # the version after "1.", and the status
+    if line[:7] != b"HTTP/1." or line[8:9] != b" " or line[12:13] not in b" \r\n" or not digits.isdigit():
         raise HandshakeError(0, "the server's answer is not HTTP")
-    status = int(digits)
-    if status != 101 or line[7:8] == b"0":
+    status = int(digits[1:])
+    if status != 101 or digits[:1] == b"0":
         meaning = _MEANINGS.get(status) or _MEANINGS.get(status // 100, "no WebSocket; check the URL")
         raise HandshakeError(status, "HTTP %d: %s" % (status, meaning))
 

@@ -58,7 +58,7 @@ class Rpc:
             self._answered.clear()
             try:
                 if not self._lost:
-                    await self._websocket.send(json.dumps([_CALL, self._pending, action, payload]))
+                    await self._websocket.send(_encode([_CALL, self._pending, action, payload]))
                     # Not cleared since then: the answer may be here already, and so may the end of the connection.
                     await asyncio.wait_for_ms(self._answered.wait(), self._timeout)
             except asyncio.TimeoutError:
@@ -111,15 +111,30 @@ class Rpc:
             if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
                 raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")
             answer, after = self._dispatch(message[2], message[3])
-            text = json.dumps([_CALLRESULT, message[1], answer])
+            text = _encode([_CALLRESULT, message[1], answer])
         except Exception as error:  # whatever it is, the central system waits for one answer and gets it
             after = None
             if not isinstance(error, CallError):
                 error = CallError("InternalError", str(error))
             self._log("answered with " + str(error))
-            text = json.dumps([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
+            text = _encode([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
         try:
             await self._websocket.send(text)
         finally:
             if after:
                 after()
+
+
+def _encode(message):
+    r"""JSON as UTF-8. MicroPython decodes each half of \ud83d\ude00 by itself: no UTF-8, so it stays an escape."""
+    data = json.dumps(message).encode()  # without a copy
+    if b"\xed" not in data:
+        return data
+    parts = data.split(b"\xed")
+    for i in range(1, len(parts)):
+        part = parts[i]
+        if part[0] < 0xA0:
+            parts[i] = b"\xed" + part
+        else:
+            parts[i] = b"\\ud%03x" % ((part[0] & 0x3F) << 6 | part[1] & 0x3F) + part[2:]
+    return b"".join(parts)

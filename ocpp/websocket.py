@@ -24,9 +24,6 @@ _MAX_CONTROL = const(125)  # bytes
 _SEND_BUFFER = const(256)
 _MAX_CLOSING = const(5000)  # ms
 
-# The bytes that begin a UTF-8 sequence whose second byte is limited, with the limits (RFC 3629, 4)
-_SECOND_BYTES = b"\xc0\1\0\xc1\1\0\xe0\xa0\xbf\xed\x80\x9f\xf0\x90\xbf\xf4\x80\x8f\xf5\1\0\xf6\1\0\xf7\1\0"
-
 
 class ConnectionClosed(OSError):
     """The WebSocket has ended. code: from the peer, or for what the peer did wrong; 1006: without a Close frame."""
@@ -117,8 +114,9 @@ class WebSocket:
         try:
             if not self._closing:
                 await self._send_close(code, reason)
+            # What comes after a Close doesn't count (5.5.1), however much it is.
             while await self._connection.readinto(self._control):
-                pass  # what comes after a Close doesn't count (5.5.1)
+                await asyncio.sleep_ms(0)
         except OSError:
             pass
         finally:
@@ -126,26 +124,36 @@ class WebSocket:
 
     async def _receive(self):
         """Read frames until a message is complete (5.4); ConnectionClosed for a Close and for what isn't allowed."""
-        buffer = None
-        size = 0
+        kind = _CONTINUATION
+        size = checked = 0
         while True:
             final, opcode, length = await self._header()
             if opcode >= _CLOSE:
                 await self._receive_control(opcode, length)
                 continue
-            if (opcode == _CONTINUATION) != (buffer is not None):
+            if (opcode == _CONTINUATION) == (kind == _CONTINUATION):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "fragments out of order")
-            if size + length > self._max_size:
+            end = size + length
+            if end > self._max_size:
                 raise ConnectionClosed(_TOO_BIG, "more than %d bytes" % self._max_size)
-            if buffer is None:
-                buffer = bytearray(length)
+            if opcode:
                 kind = opcode
+                buffer = bytearray(length)
             else:
                 buffer.extend(bytes(length))
-            await self._connection.readexactly(memoryview(buffer)[size : size + length])
-            size += length
+            view = memoryview(buffer)
+            while size < end:
+                count = await self._connection.readinto(view[size:end])
+                if not count:
+                    await self._connection.readexactly(view)  # raises what there is to say about it
+                size += count
+                if kind == _TEXT:
+                    checked = _check_text(buffer, checked, size)
             if final:
-                return _text(buffer) if kind == _TEXT else bytes(buffer)
+                if kind == _BINARY:
+                    return bytes(buffer)
+                _check_text(buffer, checked, size, True)
+                return str(buffer, "utf-8")
 
     async def _header(self):
         """Read the header of a frame (5.2); return whether it is a message's last, opcode, length of its payload."""
@@ -182,7 +190,8 @@ class WebSocket:
             code = int.from_bytes(payload[:2], "big")  # less than 1000 if it is only half of one
             if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "invalid close code")
-            raise ConnectionClosed(code, _text(bytes(payload[2:])))
+            _check_text(payload, 2, length, True)
+            raise ConnectionClosed(code, str(payload[2:], "utf-8"))
 
     async def _send_close(self, code, reason):
         await self._send(_CLOSE, b"" if code == _NO_CODE else code.to_bytes(2, "big") + reason.encode())
@@ -234,18 +243,35 @@ class WebSocket:
             end = 0
 
 
-def _text(data):
-    """Decode UTF-8. str() lets overlong forms, surrogates and what is beyond U+10FFFF pass, this doesn't."""
+def _check_text(data, start, end, whole=False):
+    """Check that data[start:end], starting with a character, is UTF-8 (RFC 3629, 4), as far as it has come or whole.
+
+    Return where the character starts that is still incomplete; `end` if all are complete.
+    """
     try:
-        text = str(data, "utf-8")
+        if len(str(memoryview(data)[start:end], "utf-8")) == end - start:
+            return end  # just ASCII. In what is not, str() lets much pass that isn't allowed.
     except UnicodeError:
-        raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
-    if len(text) < len(data):  # not just ASCII
-        for i in range(0, len(_SECOND_BYTES), 3):
-            lead = _SECOND_BYTES[i : i + 1]
-            at = data.find(lead)
-            while at >= 0:
-                if not _SECOND_BYTES[i + 1] <= data[at + 1] <= _SECOND_BYTES[i + 2]:
-                    raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")
-                at = data.find(lead, at + 1)
-    return text
+        pass
+    missing = 0
+    for i in range(start, end):
+        byte = data[i]
+        if missing:
+            missing -= 1
+        elif byte < 0x80:
+            continue
+        else:
+            start = i
+            missing = 1 + (byte >= 0xE0) + (byte >= 0xF0)
+            least = 0xC2
+            most = 0xF4
+        if not least <= byte <= most:
+            break
+        least = 0xA0 if byte == 0xE0 else 0x90 if byte == 0xF0 else 0x80
+        most = 0x9F if byte == 0xED else 0x8F if byte == 0xF4 else 0xBF
+    else:
+        if not missing:
+            return end
+        if not whole:
+            return start
+    raise ConnectionClosed(_NOT_UTF8, "invalid UTF-8")

@@ -37,7 +37,7 @@ class Desk:
 
     `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
     `lines` is the serial log. `tls` makes it wss and https. `csms`, `identity`, `password` and `ca` (PEM or DER) attach
-    the charger to another central system than the desk's own.
+    the charger to another central system than the desk's own. `record` keeps what simulator/recording.py needs.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Desk:
         heap: int = HEAP,
         speed: float = 1,
         timing: Timing | None = None,
+        record: bool = False,
         tls: bool = False,
         ca: bytes | None = None,
         csms: str | None = None,
@@ -65,7 +66,14 @@ class Desk:
         self.central = CentralSystem(tls=_tls() if tls else None, password=password)
         self.web = WebServer({}, tls=_tls() if tls else None, log=request)
         self.chip = Chip(
-            folder, interpreter, heap=heap, speed=speed, timing=timing or Timing(), serial=self._serial, air=WIFI
+            folder,
+            interpreter,
+            heap=heap,
+            speed=speed,
+            timing=timing or Timing(),
+            serial=self._serial,
+            record=record,
+            air=WIFI,
         )
         self._ca = (CERTIFICATES / "ca.pem").read_bytes() if tls else ca
         self._csms = csms
@@ -105,6 +113,20 @@ class Desk:
         await asyncio.gather(self._running, return_exceptions=True)
         await self.web.stop()
         await self.central.stop()
+
+    async def start_from(self, flash: bytes) -> None:
+        """Switch the charger on with this flash, and forget everything seen so far.
+
+        The charger has to be quiet: what it sent last would be taken for the first that it says now.
+        """
+        await self.chip.power_off()
+        await self._running
+        self.chip.insert(flash)
+        self.chip.boots.clear()
+        self.lines.clear()
+        self.central.frames.clear()
+        self.web.requests.clear()
+        self._running = asyncio.create_task(self.chip.run())
 
     def _serial(self, line: str) -> None:
         self.lines.append(line)

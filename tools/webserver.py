@@ -140,7 +140,7 @@ class WebServer:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one request and answer it; every connection carries one."""
         line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, _, target = line.removesuffix(" HTTP/1.1").partition(" ")
+        method, _, target = line.rpartition(" HTTP/1.")[0].partition(" ")
         fields = [line.partition(":") for line in lines if line]
         request = Request(method, target, {name.lower(): value.strip() for name, _, value in fields})
         self.requests.append(request)

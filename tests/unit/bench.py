@@ -61,12 +61,8 @@ class Slots:
         self.flash = flash or Flash()
         self.running = Running()
         self.chip_id = 0
-        self.number = 1
         self.on_trial = False
         self.confirmed = False
-
-    def sequence(self):
-        return self.number
 
     def unconfirmed(self):
         return self.on_trial

@@ -80,6 +80,15 @@ class TlsTest(unittest.TestCase):
     def test_a_certificate_of_an_unknown_issuer_is_refused(self):
         self.refused(["certificate refused", "not issued by the configured CA"], "untrusted")
 
+    def test_a_self_signed_certificate_is_refused(self):
+        self.refused(["certificate refused", "not issued by the configured CA"], "self_signed")
+
+    def test_a_certificate_with_a_broken_signature_is_refused(self):
+        self.refused(["certificate refused", "not issued by the configured CA"], "bad_signature")
+
+    def test_a_certificate_that_a_server_issued_is_refused(self):
+        self.refused(["certificate refused", "not issued by the configured CA"], "issued_by_server")
+
     def test_all_that_is_wrong_with_a_certificate_is_named(self):
         self.refused(["another host name", "not issued by"], "wrong_name", ca="other_ca")
 
@@ -136,7 +145,9 @@ class TlsTest(unittest.TestCase):
         async def serve(peer):
             pass
 
-        self.assertEqual(self.handshake(serve, timeout=SOON).errno, ETIMEDOUT)
+        error = self.handshake(serve, timeout=SOON)
+        self.assertEqual(error.errno, ETIMEDOUT)
+        self.assertIn("TLS handshake timed out", str(error))
 
     def test_a_server_that_dribbles_is_given_up_after_the_timeout(self):
         async def serve(peer):
@@ -147,7 +158,9 @@ class TlsTest(unittest.TestCase):
             except OSError:
                 pass
 
-        self.assertEqual(self.handshake(serve, timeout=SOON).errno, ETIMEDOUT)
+        error = self.handshake(serve, timeout=SOON)
+        self.assertEqual(error.errno, ETIMEDOUT)
+        self.assertIn("TLS handshake timed out", str(error))
 
     def test_cancelling_the_handshake_leaves_nothing_open(self):
         async def test():

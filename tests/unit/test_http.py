@@ -22,6 +22,7 @@ class Wire:
         self.step = step
         self.sent = b""
         self.closed = 0
+        self.limits = []
 
     async def write(self, data):
         self.sent += bytes(data)
@@ -36,6 +37,9 @@ class Wire:
         view[:count] = self.script[start : start + count]
         self.position += count
         return count
+
+    def limit(self, milliseconds):
+        self.limits.append(milliseconds)
 
     def close(self):
         self.closed += 1
@@ -541,6 +545,20 @@ class BodyTest(Case):
             self.fail("taken as complete")
         except OSError as error:
             self.assertEqual(error.errno, errno.ETIMEDOUT)
+
+    def test_the_head_and_every_16_kib_have_a_limit_in_time(self):
+        net = Net(answer("200 OK", "Content-Length: 40000"), again=bytes(1000))
+        source = net.open(timeout=1000)
+        self.assertEqual(net.wires[0].limits, [2000, 2000])
+        view = memoryview(bytearray(1000))
+        for _ in range(40):
+            asyncio.run(source.readinto(view))
+        self.assertEqual(net.wires[0].limits, [2000] * 4)
+
+    def test_chunks_do_not_prolong_the_time(self):
+        net = Net(chunked(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"))
+        read(net.open(timeout=1000))
+        self.assertEqual(net.wires[0].limits, [2000, 2000])
 
     def test_closing_closes_the_connection(self):
         net = Net(whole())

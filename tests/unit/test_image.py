@@ -60,12 +60,12 @@ class TestImage(unittest.TestCase):
 
     def test_a_file_larger_than_the_slot_is_refused(self):
         self.refuse(update_files.update_file(), "larger than the OTA slot", capacity=12 * 1024 - 1)
-        self.refuse(update_files.image(body=5000), "does not fit", capacity=4096)
+        self.refuse(update_files.image(body=5000), "larger than the OTA slot", capacity=4096)
 
     def test_a_segment_longer_than_the_slot_is_refused_from_its_header(self):
         data = bytearray(update_files.update_file())
         data[24 + 4 : 24 + 8] = b"\xff\xff\xff\x7f"
-        self.refuse(data[:4096], "does not fit")
+        self.refuse(data[:4096], "larger than the OTA slot")
 
     def test_a_truncated_file_is_refused_wherever_it_ends(self):
         data = update_files.update_file()

@@ -9,17 +9,18 @@ from firmware.journal import Journal
 class Charger:
     """A charger right after a reset, with an update in its journal."""
 
-    def __init__(self, running="ota_1", on_trial=False, sequence=2, journal=True, reason=None):
+    def __init__(self, running="ota_1", on_trial=False, tried=True, journal=True, reason=None):
         self.slots = bench.Slots()
         self.slots.running.label = running
         self.slots.on_trial = on_trial
-        self.slots.number = sequence
         self.store = bench.Store()
         self.journal = Journal(self.store, lambda: None)
         if journal:
             self.journal.begin(location="http://host/fw.bin")
-            self.journal.report("Installing", slot="ota_1", sequence=1)
+            self.journal.report("Installing", slot="ota_1")
             self.journal.pop()
+            if tried:
+                self.journal.note(tried=True)
             if reason:
                 self.journal.note(reason=reason)
         self.log = []
@@ -69,9 +70,13 @@ class TestTrial(unittest.TestCase):
         self.assertEqual(charger.run(accepted=False), "Installed")
 
     def test_a_power_cut_before_set_boot_leaves_the_update_to_the_updater(self):
-        charger = Charger(running="ota_0", sequence=1)
+        charger = Charger(running="ota_0", tried=False)
         self.assertEqual(charger.run(accepted=False), None)
         self.assertTrue(charger.journal.busy)
+
+    def test_a_power_cut_right_behind_set_boot_does_not_hide_the_new_firmware(self):
+        charger = Charger(on_trial=True, tried=False)
+        self.assertEqual(charger.run(accepted=True), "Installed")
 
     def test_a_firmware_flashed_by_usb_is_confirmed_and_nothing_is_told(self):
         charger = Charger(on_trial=True, journal=False)

@@ -4,10 +4,9 @@ import asyncio
 import unittest
 
 from ocpp.websocket import ConnectionClosed, WebSocket
-from wire import Script, failure, frame, frames, run, settle
+from wire import Endless, Script, failure, frame, frames, run, settle
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
-SOON = 20  # ms
 
 
 def websocket(script):
@@ -45,18 +44,23 @@ class ClosedByTheServerTest(unittest.TestCase):
 
     def test_every_other_code_is_refused(self):
         for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
-            self.assertEqual(ended(close_frame(code))[0], 1002)
+            self.refused(1002, close_frame(code))
 
     def test_half_a_code_is_refused(self):
         for byte in (b"\0", b"\x03", b"\xff"):
-            self.assertEqual(ended(frame(CLOSE, byte))[0], 1002)
+            self.refused(1002, frame(CLOSE, byte))
+
+    def refused(self, expected, incoming):
+        code, reason, sent = ended(incoming)
+        self.assertEqual(code, expected)
+        self.assertEqual(sent, [(CLOSE, code.to_bytes(2, "big") + reason.encode())])
 
     def test_a_reason_may_fill_the_frame(self):
         self.assertEqual(ended(close_frame(1000, b"x" * 123))[:2], (1000, "x" * 123))
 
     def test_a_reason_has_to_be_utf_8(self):
-        for reason in (b"\xff", b"ab\xc3", b"\xed\xa0\x80", b"\xc0\x80"):
-            self.assertEqual(ended(close_frame(1000, reason))[0], 1007)
+        for reason in (b"\xff", b"ab\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\x80", b"x" * 122 + b"\xff"):
+            self.refused(1007, close_frame(1000, reason))
 
     def test_what_comes_after_a_close_does_not_count(self):
         late = frame(TEXT, b"late") + frame(PING, b"late") + close_frame(4000) + frame(3)
@@ -84,6 +88,58 @@ class ClosedByTheServerTest(unittest.TestCase):
             run(WebSocket(script, "ocpp1.6", 16384, 60000).close())
             self.assertEqual(max(script.limits), 5000)
 
+    def test_endless_data_after_a_close_or_a_violation_holds_nobody_up(self):
+        run(self.bear_endless_data(close_frame(1000), 1000))
+        run(self.bear_endless_data(frame(3), 1002))
+
+    async def bear_endless_data(self, incoming, code):
+        script = Endless(incoming)
+        task = asyncio.create_task(failure(websocket(script).receive()))
+        while not script.sent:
+            await asyncio.sleep_ms(0)
+        await settle()  # this task gets its turns although there is always more to read
+        self.assertFalse(task.done())
+        self.assertEqual(script.limits, [1000])
+        script.close()  # as the connection does at its limit
+        self.assertEqual((await task).code, code)
+        self.assertEqual(len(frames(script.sent)), 1)
+
+    def test_a_close_that_comes_while_a_message_is_sent_is_answered_behind_it(self):
+        script = Stuck(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            sending = asyncio.create_task(ws.send("x" * 600))
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            script.incoming = close_frame(1001)
+            await settle()
+            self.assertEqual(script.sent, b"")
+            script.stuck = False
+            await sending
+            script.ends = True
+            self.assertEqual((await receiving).code, 1001)
+            self.assertEqual(frames(script.sent), [(TEXT, b"x" * 600), (CLOSE, b"\x03\xe9")])
+
+        run(test())
+
+    def test_nothing_is_sent_after_the_answer_to_a_close(self):
+        script = Script(close_frame(1000), ends=False)
+
+        async def test():
+            ws = websocket(script)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            while not script.sent:
+                await asyncio.sleep_ms(0)
+            for action in (ws.send("late"), ws.ping(b"late")):
+                self.assertIsInstance(await failure(action), ConnectionClosed)
+            await ws.close(1001)
+            script.ends = True
+            await receiving
+
+        run(test())
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe8")])
+
     def test_a_close_between_fragments_ends_it(self):
         self.assertEqual(ended(frame(TEXT, b"a", False), close_frame(1001))[0], 1001)
 
@@ -102,6 +158,58 @@ class ClosedHereTest(unittest.TestCase):
         self.assertEqual(script.incoming, b"")
         self.assertTrue(script.closed)
         self.assertTrue(script.limits)
+
+    def test_close_while_a_message_is_sent_comes_behind_it(self):
+        script = Stuck(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            sending = asyncio.create_task(ws.send("x" * 600))
+            await settle()
+            closing = asyncio.create_task(ws.close())
+            await settle()
+            script.stuck = False
+            await sending
+            script.ends = True
+            await closing
+            self.assertEqual(frames(script.sent), [(TEXT, b"x" * 600), (CLOSE, b"\x03\xe8")])
+
+        run(test())
+
+    def test_when_both_sides_close_at_once_there_is_one_close_from_each(self):
+        script = Stuck(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            closing = asyncio.create_task(ws.close(1001))
+            script.incoming = close_frame(1012, b"restart")
+            await settle()
+            script.stuck = False
+            while not script.sent:
+                await asyncio.sleep_ms(0)
+            script.ends = True
+            await closing
+            self.assertEqual((await receiving).code, 1012)
+            self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xe9")])
+
+        run(test())
+
+    def test_a_connection_that_ends_after_our_close_without_the_server_s_is_1006(self):
+        script = Script(ends=False)
+
+        async def test():
+            ws = websocket(script)
+            receiving = asyncio.create_task(failure(ws.receive()))
+            await settle()
+            closing = asyncio.create_task(ws.close())
+            await settle()
+            script.ends = True
+            await closing
+            self.assertEqual((await receiving).code, 1006)
+
+        run(test())
 
     def test_close_is_normal_by_default(self):
         script = Script(close_frame(1000))

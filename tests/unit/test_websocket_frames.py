@@ -1,10 +1,12 @@
 """Frames and messages of RFC 6455, sections 5, 6 and 8, on raw bytes."""
 
 import asyncio
+import gc
 import unittest
 
+import ocpp.websocket as module
 from ocpp.websocket import ConnectionClosed, WebSocket
-from wire import Script, failure, frame, frames, run
+from wire import Script, failure, frame, frames, run, settle
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 CHUNKS = (1, 3, 1 << 20)  # what arrives byte by byte, in pieces, or all at once, means the same
@@ -86,6 +88,70 @@ class ReceiveTest(unittest.TestCase):
         script = Script()
         script.last_received = 12345
         self.assertEqual(websocket(script).last_received, 12345)
+
+
+class PartialReadTest(unittest.TestCase):
+    """TCP knows no frames: a read may end anywhere."""
+
+    STREAM = (
+        frame(TEXT, "ß€".encode())
+        + frame(PING, b"!?")
+        + frame(BINARY, b"x" * 130)
+        + frame(TEXT, b"a", False)
+        + frame(PONG)
+        + frame(CONTINUATION, "\U0001f600".encode())
+    )
+    MESSAGES = ["ß€", b"x" * 130, "a\U0001f600"]
+
+    def test_two_reads_may_part_a_stream_at_every_byte(self):
+        for at in range(1, len(self.STREAM)):
+            run(self.receive_in_two(self.STREAM[:at], self.STREAM[at:]))
+
+    async def receive_in_two(self, first, second):
+        script = Script(first, ends=False)
+        task = asyncio.create_task(_receive_all(websocket(script)))
+        while script.incoming:
+            await asyncio.sleep_ms(0)
+        script.incoming = second
+        script.ends = True
+        self.assertEqual(await task, self.MESSAGES)
+        self.assertEqual(frames(script.sent), [(PONG, b"!?")])
+
+    def test_a_stream_may_end_at_every_byte_and_is_then_lost(self):
+        for end in range(len(self.STREAM)):
+            script = Script(self.STREAM[:end])
+            messages = run(_receive_all(websocket(script)))  # which checks that it is 1006
+            self.assertEqual(messages, self.MESSAGES[: len(messages)])
+            self.assertFalse(CLOSE in [opcode for opcode, _ in frames(script.sent)])
+            self.assertTrue(script.closed)
+
+
+class ExampleTest(unittest.TestCase):
+    """The examples of section 5.7, byte by byte."""
+
+    def test_the_frames_of_section_5_7_are_understood(self):
+        self.assertEqual(received(b"\x81\x05\x48\x65\x6c\x6c\x6f"), ["Hello"])
+        self.assertEqual(received(b"\x01\x03\x48\x65\x6c", b"\x80\x02\x6c\x6f"), ["Hello"])
+        self.assertEqual(received(b"\x82\x7e\x01\x00" + bytes(256)), [bytes(256)])
+        script = Script(b"\x89\x05\x48\x65\x6c\x6c\x6f")
+        run(failure(websocket(script).receive()))
+        self.assertEqual(frames(script.sent), [(PONG, b"Hello")])
+
+    def test_the_masked_frame_of_section_5_7_is_what_is_sent(self):
+        system = module.os
+        module.os = SameMask
+        try:
+            self.assertEqual(sent(lambda ws: ws.send("Hello")), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")
+        finally:
+            module.os = system
+
+
+class SameMask:
+    """The random numbers of section 5.7."""
+
+    @staticmethod
+    def urandom(count):
+        return b"\x37\xfa\x21\x3d"
 
 
 class FragmentTest(unittest.TestCase):
@@ -179,7 +245,8 @@ class HeaderTest(unittest.TestCase):
             self.assertEqual(violation(frame(opcode, b"", False)), 1002)
 
     def test_nothing_is_received_after_a_violation(self):
-        script = Script(frame(TEXT, b"good") + frame(3) + frame(TEXT, b"late") + frame(PING, b"late"))
+        late = frame(TEXT, b"late") + frame(PING, b"late") + frame(CLOSE, b"\x03\xe8")
+        script = Script(frame(TEXT, b"good") + frame(3) + late)
         ws = websocket(script)
         self.assertEqual(run(ws.receive()), "good")
         self.assertEqual(run(failure(ws.receive())).code, 1002)
@@ -206,6 +273,33 @@ class SizeTest(unittest.TestCase):
     def test_the_largest_length_is_refused_without_taking_memory(self):
         self.assertEqual(violation(b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), 1009)
 
+    def test_what_is_too_large_takes_no_memory(self):
+        for stream in (
+            b"\x82\x7e\x40\x01",
+            b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff",
+            b"\x01\x7e\x40\x01",
+            frame(TEXT, b"ab", False) + b"\0\x7e\x3f\xff",
+            frame(TEXT, b"ab", False) + b"\x80\x7f\0\0\0\0\1\0\0\0",
+        ):
+            script = Script(stream)
+            gc.collect()
+            before = gc.mem_alloc()
+            gc.disable()
+            try:
+                error = run(failure(websocket(script, max_size=16384).receive()))
+                taken = gc.mem_alloc() - before
+            finally:
+                gc.enable()
+            self.assertEqual((error.code, error.reason), (1009, "more than 16384 bytes"))
+            self.assertTrue(taken < 16384, taken)  # all of it for the event loop and for listing descriptors
+
+    def test_the_payload_of_what_is_too_large_is_left_unread_as_frames(self):
+        script = Script(b"\x82\x7e\x04\x01" + frame(PING, b"x" * 100) * 10)
+        error = run(failure(websocket(script, max_size=1024).receive()))
+        self.assertEqual(error.code, 1009)
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xf1more than 1024 bytes")])
+        self.assertEqual(script.incoming, b"")
+
     def test_a_message_that_memory_has_no_room_for_is_refused(self):
         script = Script(b"\x82\x7f\0\0\0\0\x10\0\0\0")
         error = run(failure(websocket(script, max_size=1 << 29).receive()))
@@ -223,32 +317,48 @@ class TextTest(unittest.TestCase):
         "à\u0e01\u1000\ucfff\ue0e0\U00040000",
         "\0",
     )
-    BAD = (
-        b"\x80",
-        b"\xbf\xbf",
-        b"a\xc3",
-        b"\xc3a",
-        b"\xe2\x82",
-        b"\xe2\x82a",
-        b"\xf0\x9f\x98",
-        b"\xf0\x9f\x98a",
-        b"\xc0\x80",
-        b"\xc0\xaf",
-        b"\xc1\xbf",
-        b"\xe0\x80\x80",
-        b"\xe0\x9f\xbf",
-        b"\xf0\x80\x80\x80",
-        b"\xf0\x8f\xbf\xbf",
-        b"\xed\xa0\x80",
-        b"\xed\xbf\xbf",
-        b"\xf4\x90\x80\x80",
-        b"\xf5\x80\x80\x80",
-        b"\xf6\x80\x80\x80",
-        b"\xf7\xbf\xbf\xbf",
-        b"\xf8\x88\x80\x80\x80",
-        b"\xfc\x84\x80\x80\x80\x80",
-        b"\xfe",
-        b"\xff",
+    BAD = (  # with how many bytes can still become UTF-8
+        (b"\x80", 0),
+        (b"\xbf\xbf", 0),
+        (b"a\xc3", 2),
+        (b"\xc3a", 1),
+        (b"\xc3\x80\x80", 2),
+        (b"\xe2\x82", 2),
+        (b"\xe2\x82a", 2),
+        (b"\xe2\x82\xac\x80", 3),
+        (b"\xf0\x9f\x98", 3),
+        (b"\xf0\x9f\x98a", 3),
+        (b"\xf0\x9f\x98\x80\xbf", 4),
+        (b"\xc0\x80", 0),
+        (b"\xc0\xaf", 0),
+        (b"\xc1\xbf", 0),
+        (b"\xe0\x80\x80", 1),
+        (b"\xe0\x9f\xbf", 1),
+        (b"\xf0\x80\x80\x80", 1),
+        (b"\xf0\x8f\xbf\xbf", 1),
+        (b"\xed\xa0\x80", 1),
+        (b"\xed\xbf\xbf", 1),
+        (b"\xf4\x90\x80\x80", 1),
+        (b"\xf5\x80\x80\x80", 0),
+        (b"\xf6\x80\x80\x80", 0),
+        (b"\xf7\xbf\xbf\xbf", 0),
+        (b"\xf8\x88\x80\x80\x80", 0),
+        (b"\xfc\x84\x80\x80\x80\x80", 0),
+        (b"\xfe", 0),
+        (b"\xff", 0),
+    )
+
+    # Section 4 of RFC 3629: first bytes, second bytes, how many more
+    SEQUENCES = (
+        (0x00, 0x7F, None, None, 0),
+        (0xC2, 0xDF, 0x80, 0xBF, 0),
+        (0xE0, 0xE0, 0xA0, 0xBF, 1),
+        (0xE1, 0xEC, 0x80, 0xBF, 1),
+        (0xED, 0xED, 0x80, 0x9F, 1),
+        (0xEE, 0xEF, 0x80, 0xBF, 1),
+        (0xF0, 0xF0, 0x90, 0xBF, 2),
+        (0xF1, 0xF3, 0x80, 0xBF, 2),
+        (0xF4, 0xF4, 0x80, 0x8F, 2),
     )
 
     def test_text_is_utf_8(self):
@@ -256,7 +366,7 @@ class TextTest(unittest.TestCase):
             self.assertEqual(received(frame(TEXT, text.encode())), [text])
 
     def test_text_that_is_not_utf_8_is_refused(self):
-        for bad in self.BAD:
+        for bad, _ in self.BAD:
             for before, after in ((b"", b""), ("aß€".encode(), b"z"), ("\u0e01\ud55c\U00010348".encode(), b"")):
                 self.assertEqual(violation(frame(TEXT, before + bad + after)), 1007)
 
@@ -272,8 +382,65 @@ class TextTest(unittest.TestCase):
         self.assertEqual(violation(frame(TEXT, b"\xe2\x82", False), frame(CONTINUATION, b"")), 1007)
 
     def test_binary_messages_may_be_anything(self):
-        for data in self.BAD:
+        for data, _ in self.BAD:
             self.assertEqual(received(frame(BINARY, data)), [data])
+
+    def test_every_first_and_second_byte_is_judged_as_rfc_3629_does(self):
+        for first in range(256):
+            good = [entry for entry in self.SEQUENCES if entry[0] <= first <= entry[1]]
+            for second in (0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF):
+                data = bytes([first])
+                allowed = bool(good)
+                if good and first >= 0x80:
+                    _, _, low, high, more = good[0]
+                    data += bytes([second]) + b"\x80" * more
+                    allowed = low <= second <= high
+                self.assertEqual(self.outcome(frame(TEXT, b"<" + data + b">")), 1006 if allowed else 1007, data)
+
+    def outcome(self, stream):
+        return run(failure(_receive_all_of_it(websocket(Script(stream))))).code
+
+    def test_text_is_refused_with_the_fragment_that_makes_it_invalid(self):
+        for bad, good in self.BAD:
+            if good < len(bad):
+                head = frame(TEXT, b"\xce\xba" + bad[:good], False)
+                self.refused_at_the_end_of(head + frame(CONTINUATION, bad[good : good + 1], False))
+
+    def test_text_is_refused_with_the_byte_that_makes_it_invalid_in_the_middle_of_a_frame(self):
+        for bad, good in self.BAD:
+            if good < len(bad):
+                self.refused_at_the_end_of(b"\x81\x7d" + b"\xce\xba" + bad[: good + 1])  # the first bytes of 125
+                self.refused_at_the_end_of(b"\x81\x7e\x40\x00" + bad[: good + 1])  # of 16384
+
+    def refused_at_the_end_of(self, stream):
+        """The last byte is what makes it invalid: it is noticed at once, though nothing more comes, and not before."""
+        for chunk in CHUNKS:
+            run(self.refuse_last_byte(stream, chunk))
+
+    async def refuse_last_byte(self, stream, chunk):
+        script = Script(stream[:-1], chunk, ends=False)
+        task = asyncio.create_task(failure(websocket(script).receive()))
+        while script.incoming:
+            await asyncio.sleep_ms(0)
+        await settle()
+        self.assertEqual(script.sent, b"")
+        script.incoming = stream[-1:]
+        while not script.sent:
+            await asyncio.sleep_ms(0)
+        script.ends = True
+        self.assertEqual((await task).code, 1007)
+        self.assertEqual(frames(script.sent), [(CLOSE, b"\x03\xefinvalid UTF-8")])
+
+    def test_control_frames_inside_a_character_change_nothing(self):
+        self.assertEqual(
+            received(frame(TEXT, b"\xf0\x9f", False), frame(PING, b"\xff"), frame(CONTINUATION, b"\x98\x80")),
+            ["\U0001f600"],
+        )
+
+    def test_a_character_may_come_one_byte_per_fragment(self):
+        data = "aß€\U0001f600z".encode()
+        fragments = [frame(CONTINUATION, data[i : i + 1], False) for i in range(1, len(data))]
+        self.assertEqual(received(frame(TEXT, data[:1], False), *fragments, frame(CONTINUATION)), ["aß€\U0001f600z"])
 
 
 class PingTest(unittest.TestCase):

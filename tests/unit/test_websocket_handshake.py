@@ -4,8 +4,9 @@ import asyncio
 import unittest
 from binascii import a2b_base64
 
+import ocpp.handshake as module
 from ocpp.handshake import HandshakeError, connect
-from wire import Upgrade, failure, frame, run
+from wire import Upgrade, failure, frame, run, settle
 
 URL = "ws://central.example/steve/CP1"
 
@@ -124,6 +125,40 @@ class RequestTest(unittest.TestCase):
             keys.append(server.asked()["Sec-WebSocket-Key"])
         self.assertNotEqual(keys[0], keys[1])
 
+    def test_the_key_of_section_1_3_is_answered_with_the_value_of_section_1_3(self):
+        system = module.os
+        module.os = SameNonce
+        try:
+            for accept, good in (("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", True), ("s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", False)):
+                server = Upgrade(headers={"Sec-WebSocket-Accept": accept})
+                if good:
+                    opened(server)
+                else:
+                    refused(server)
+                self.assertEqual(server.asked()["Sec-WebSocket-Key"], "dGhlIHNhbXBsZSBub25jZQ==")
+        finally:
+            module.os = system
+
+    def test_nothing_is_sent_before_the_whole_answer_has_come(self):
+        server = Upgrade(ends=False)
+        good = server.answer
+        server.answer = lambda: b""
+
+        async def test():
+            task = asyncio.create_task(connect(URL, server.dial))
+            await settle()
+            server.incoming = good()[:-1]
+            while server.incoming:
+                await asyncio.sleep_ms(0)
+            await settle()
+            self.assertFalse(task.done())
+            self.assertEqual(server.sent, b"")
+            server.incoming = b"\n"
+            await task
+            self.assertEqual(server.sent, b"")
+
+        run(test())
+
     def test_subprotocols_are_offered_in_order_of_preference(self):
         server = Upgrade()
         opened(server, subprotocols=("ocpp2.0.1", "ocpp1.6"))
@@ -167,6 +202,14 @@ class RequestTest(unittest.TestCase):
         self.assertTrue(server.closed)
 
 
+class SameNonce:
+    """The random numbers of section 1.3."""
+
+    @staticmethod
+    def urandom(count):
+        return b"the sample nonce"
+
+
 class ResponseTest(unittest.TestCase):
     def accepted(self, **headers):
         return opened(Upgrade(headers={name.replace("_", "-"): value for name, value in headers.items()}))
@@ -206,6 +249,25 @@ class ResponseTest(unittest.TestCase):
     def test_sec_websocket_accept_has_to_fit_the_key(self):
         for value in ("", None, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "x"):
             self.rejected("sec-websocket-accept", Sec_WebSocket_Accept=value)
+        for change in (str.lower, str.upper, lambda accept: accept[:-1], lambda accept: accept + "="):
+            server = Upgrade()
+            self.reworded(server, "Sec-WebSocket-Accept", change)
+            self.assertIn("sec-websocket-accept", str(refused(server)))
+
+    def reworded(self, server, header, change):
+        """Let the server change the value of a good answer's header."""
+        good = server.answer
+
+        def answer():
+            good()
+            server.headers[header] = change(server.headers[header])
+            return good()
+
+        server.answer = answer
+
+    def test_upgrade_and_the_subprotocol_must_not_come_twice(self):
+        self.rejected("upgrade", UPGRADE="websocket")
+        self.rejected("sec-websocket-protocol", SEC_WEBSOCKET_PROTOCOL="ocpp1.6")
 
     def test_sec_websocket_accept_must_not_come_twice(self):
         server = Upgrade()
@@ -223,14 +285,15 @@ class ResponseTest(unittest.TestCase):
         self.accepted(Upgrade="  websocket\t ", Sec_WebSocket_Protocol="\tocpp1.6  ")
 
     def test_an_extension_that_was_not_asked_for_is_refused(self):
-        for value in ("permessage-deflate", "x; y=1"):
+        for value in ("permessage-deflate", "x; y=1", "", ","):
             self.rejected("sec-websocket-extensions", Sec_WebSocket_Extensions=value)
 
     def test_a_subprotocol_that_was_not_offered_is_refused(self):
         for value in ("ocpp2.0", "OCPP1.6", "ocpp1.6, ocpp2.0.1", "ocpp1.6\xff", "", None):
             self.rejected("sec-websocket-protocol", Sec_WebSocket_Protocol=value)
-        server = Upgrade()
-        self.assertIn("sec-websocket-protocol", str(refused(server, subprotocols=())))
+        for value in ("ocpp1.6", ""):
+            server = Upgrade(headers={"Sec-WebSocket-Protocol": value})
+            self.assertIn("sec-websocket-protocol", str(refused(server, subprotocols=())))
 
     def test_a_refusal_says_what_it_means_to_an_operator(self):
         for status, words in (
@@ -263,7 +326,20 @@ class ResponseTest(unittest.TestCase):
         return refused(server)
 
     def test_an_answer_that_is_not_http_is_refused(self):
-        for line in (b"", b"SSH-2.0-x", b"HTTP/2 101", b"HTTP/1.1x101 y", b"HTTP/1.1 1o1", b"HTTP/1.1 1011"):
+        for line in (
+            b"",
+            b"SSH-2.0-x",
+            b"HTTP/2 101",
+            b"HTTP/1.1x101 y",
+            b"HTTP/1.1 1o1",
+            b"HTTP/1.1 1011",
+            b"HTTP/1.1 10",
+            b"HTTP/1.1 -01",
+            b"HTTP/1.x 101 y",
+            b"HTTP/1. 101",
+            b"http/1.1 101",
+            b" HTTP/1.1 101",
+        ):
             error = self.answered(line, b"\r\n\r\n")
             self.assertIsInstance(error, HandshakeError)
             self.assertIn("not HTTP", str(error))
@@ -278,9 +354,37 @@ class ResponseTest(unittest.TestCase):
         self.assertEqual(self.answered(b"HTTP/1.0 404 Not Found\r\n\r\n").status, 404)
 
     def test_a_malformed_header_is_refused(self):
-        for header in (b"Upgrade", b" Upgrade: websocket", b"Upgrade : websocket", b"\tfolded: x"):
+        first_folded = (b" Upgrade: websocket", b"\tfolded: x", b" ")
+        for header in (b"Upgrade", b"Upgrade : websocket", b": x", b"a b: c", b"\r", b"\0") + first_folded:
             error = self.answered(b"HTTP/1.1 101 x\r\n", header, b"\r\n\r\n")
             self.assertIn("malformed header", str(error))
+
+    def test_a_header_may_be_folded(self):
+        server = Upgrade()
+        good = server.answer
+        server.answer = lambda: (
+            good()
+            .replace(b"Upgrade: websocket", b"Upgrade:\r\n websocket")
+            .replace(b"Connection: Upgrade", b"Connection: keep-alive,\r\n\t Upgrade \r\n ,x\r\n  \r\n\t")
+        )
+        opened(server)
+
+    def test_folding_does_not_join_words(self):
+        server = Upgrade()
+        good = server.answer
+        server.answer = lambda: good().replace(b"Upgrade: websocket", b"Upgrade: web\r\n socket")
+        self.assertIn("upgrade", str(refused(server)))
+
+    def test_what_follows_the_answer_is_frames_and_garbage_is_refused(self):
+        for garbage in (b"<html>", b"HTTP/1.1 200 OK\r\n\r\n", b"\r\n"):
+            server = Upgrade(garbage)
+            websocket = opened(server)
+            self.assertEqual(run(failure(websocket.receive())).code, 1002)
+            self.assertTrue(server.closed)
+
+    def test_the_reason_phrase_does_not_matter(self):
+        for phrase in ("101", "101 ", "101 x", "101 Web Socket Protocol Handshake: 404"):
+            opened(Upgrade(status=phrase))
 
     def test_an_answer_that_is_cut_off_anywhere_is_an_error(self):
         server = Upgrade()
@@ -301,8 +405,13 @@ class ResponseTest(unittest.TestCase):
         self.assertIn("too long", str(self.answered(b"HTTP/1.1 101 x\r\n", b"A: b\r\n" * 1000)))
         self.assertIn("too long", str(self.answered(b"HTTP/1.1 101 x\r\n", b"A: " + b"b" * 5000)))
 
-    def test_a_long_answer_is_accepted(self):
-        self.accepted(Content_Security_Policy="x" * 3500)
+    def test_an_answer_may_have_4096_bytes_and_not_one_more(self):
+        plain = Upgrade()
+        opened(plain)
+        room = 4096 - len(plain.answer()) - len("Padding: \r\n")
+        self.accepted(Padding="x" * room)
+        error = refused(Upgrade(headers={"Padding": "x" * (room + 1)}))
+        self.assertIn("too long", str(error))
 
     def test_names_and_values_in_any_encoding_do_not_disturb(self):
         server = Upgrade()

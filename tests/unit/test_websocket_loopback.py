@@ -5,7 +5,7 @@ import unittest
 
 from hw.connection import Dialer
 from ocpp.handshake import connect
-from wire import LOCAL, Listener, Upgrade, certificate, failure, frame, frames, run, settle
+from wire import LOCAL, Listener, Upgrade, certificate, failure, frame, frames, run, settle, unused_port
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 SOON = 20  # ms
@@ -78,6 +78,42 @@ class LoopbackTest(unittest.TestCase):
             self.assertEqual((await failure(connect(url, dial))).status, 404)
 
         self.with_server(serve, test)
+
+    def test_an_answer_in_single_bytes_is_understood(self):
+        async def serve(peer):
+            script = Upgrade()
+            script.request = await peer.read(1024)
+            for byte in script.answer() + frame(TEXT, b"early"):
+                await peer.say(bytes([byte]))
+                await settle()
+
+        async def test(url, dial):
+            ws = await connect(url, dial)
+            self.assertEqual(await ws.receive(), "early")
+            ws.abort()
+
+        self.with_server(serve, test)
+
+    def test_a_port_that_nobody_listens_on_is_an_error(self):
+        async def test():
+            url = "ws://%s:%d/CP1" % (LOCAL, unused_port())
+            self.assertIn("can't connect", str(await failure(connect(url, Dialer().dial))))
+
+        run(test())
+
+    def test_tls_names_the_server_before_anything_else(self):
+        hello = []
+
+        async def serve(peer):
+            hello.append(await peer.read(2048))
+            peer.close()
+
+        async def test(url, dial):
+            await failure(connect(url.replace(LOCAL, "localhost").replace("ws:", "wss:"), dial))
+
+        self.with_server(serve, test)
+        self.assertEqual(hello[0][0], 0x16)  # the record of a handshake, not of HTTP
+        self.assertIn(b"\x00\x09localhost", hello[0])
 
     def test_a_server_that_does_not_answer_the_upgrade_is_given_up(self):
         async def serve(peer):
@@ -171,6 +207,40 @@ class LoopbackTest(unittest.TestCase):
             ws = await connect(url, dial, timeout=SOON)
             self.assertEqual((await failure(ws.receive())).code, 1000)
 
+        self.with_server(serve, test)
+
+    def test_a_server_that_sends_on_after_its_close_is_left(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+            await peer.say(close_frame(1000))
+            while True:
+                await peer.say(bytes(4096))
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            self.assertEqual((await failure(ws.receive())).code, 1000)
+
+        self.with_server(serve, test)
+
+    def test_a_close_from_a_server_that_takes_nothing_ends_it_in_time(self):
+        async def serve(peer):
+            await self.upgrade(peer)
+            await peer.say(close_frame(1001))
+            await stop.wait()
+
+        async def send(ws):
+            while True:
+                await ws.send("x" * 8192)
+
+        async def test(url, dial):
+            ws = await connect(url, dial, timeout=SOON)
+            sending = asyncio.create_task(failure(send(ws)))
+            await settle()
+            self.assertIn((await failure(ws.receive())).code, (1001, 1006))
+            await sending
+            stop.set()
+
+        stop = asyncio.Event()
         self.with_server(serve, test)
 
     def test_a_certificate_that_is_wrong_leaves_nothing_open(self):

@@ -282,6 +282,21 @@ class Upgrade(Script):
         return "\r\n".join(lines + ["\r\n"]).encode()
 
 
+class Endless(Script):
+    """A connection that always has something to read, without a pause in which other tasks could run."""
+
+    async def idle(self):
+        await asyncio.sleep_ms(0)
+
+    async def readinto(self, view):
+        if self.closed:
+            raise OSError(103, "script: closed")
+        count = min(len(view), len(self.incoming)) or len(view)
+        view[:count] = self.incoming[:count] or bytes(count)
+        self.incoming = self.incoming[count:]
+        return count
+
+
 def frame(opcode, payload=b"", final=True, form=None, flags=0):
     """Return a server's frame. form: 0, 126 or 127 for how the length is written."""
     length = len(payload)

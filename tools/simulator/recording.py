@@ -1,15 +1,20 @@
-"""What a chip with `record` did to its flash: gives the flash that a power cut at any operation would have left."""
+"""What a chip with `record` did to its flash: gives the flash that a power cut at any operation would have left.
+
+And reads what such a flash says, independently of the chip's own code: NVS, and whether a firmware is on trial.
+"""
 
 from __future__ import annotations
 
 import io
 import struct
+from binascii import crc32
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from simulator.flash import ENTRY, ERASE, HALF, Cells
+from simulator import otadata, partitions
+from simulator.flash import ENTRY, ERASE, HALF, SECTOR, Cells
 
 
 @dataclass(frozen=True)
@@ -69,3 +74,43 @@ class Recording:
                 operation.apply_half(Cells(half))
                 yield PowerCut(number, "middle", half.getvalue())
             operation.apply(Cells(current))
+
+
+def slot_on_trial(flash: bytes) -> int | None:
+    """Return the index of the slot whose firmware is on trial, None if none is."""
+    cells = Cells(io.BytesIO(flash))
+    slots = len(partitions.ota_slots(cells))
+    active = otadata.active(otadata.read(cells, partitions.find(cells, partitions.DATA, partitions.OTADATA)[0][2]))
+    return otadata.slot(active.sequence, slots) if active and active.state == otadata.PENDING else None
+
+
+def blob(flash: bytes, namespace: str, key: str) -> bytes | None:
+    """Return a value of NVS, or None; modules/nvs.py describes the layout."""
+    name = f"{namespace}\0{key}".encode()
+    latest: dict[bytes, bytes] = dict(_records(flash))
+    if not latest.get(name):
+        return None
+    length, version, chunks = struct.unpack("<IBB", latest[name])
+    value = b"".join(latest[name + bytes((0, version, number))] for number in range(chunks))
+    assert len(value) == length, (name, value, length)
+    return value
+
+
+def _records(flash: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (name, value) of every sound record in NVS, the oldest first; a value of b"" was erased."""
+    _, _, address, size, _, _ = partitions.find(Cells(io.BytesIO(flash)), partitions.DATA, label="nvs")[0]
+    pages = []
+    for start in range(address, address + size, SECTOR):
+        sequence, crc = struct.unpack_from("<4sI", flash, start)
+        if crc == crc32(sequence, 1):
+            pages.append((int.from_bytes(sequence, "little"), start))
+    for _, start in sorted(pages):
+        position, end = start + 8, start + SECTOR
+        while position + 8 <= end:
+            crc, _, name_length, length = struct.unpack_from("<IBBH", flash, position)
+            following = position + 8 + name_length + length
+            if following > end or crc != crc32(flash[position + 4 : following]):
+                break
+            value = position + 8 + name_length
+            yield flash[position + 8 : value], flash[value:following]
+            position = following

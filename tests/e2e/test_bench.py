@@ -1,0 +1,148 @@
+"""tools/bench.py: each measure can be taken, and the command tells, keeps and compares what it finds."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bench
+from benchmarks import memory, speed
+from benchmarks.row import Row, Show, number
+from simulator.interpreter import Interpreter
+
+KEYS = {"what", "value", "unit", "goal", "holds"}
+EXPECTED = {
+    "size": {"size.mpy", "size.bundle", "size.main.py", "size.firmware/transfer.mpy"},
+    "heap": {"heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"},
+    "smallest-heap": {"heap.smallest"},
+    "names": {"names"},
+    "garbage": {"garbage.http", "garbage.https", "garbage.packets"},
+    "stack": {"stack.deepest", "stack.running"},
+    "throughput": {"throughput.http.plain", "throughput.https", "throughput.https.bare", "throughput.https.code"},
+    "stalls": {"stall.longest", "stall.wall", "stall.DNS", "stall.TLS", "stall.set_boot"},
+    "calls": {"calls.latency", "calls.rate", "cpython.latency", "cpython.rate"},
+    "start": {"start"},
+}
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure less of everything: the figures are of no interest here."""
+    for module, name, value in (
+        (memory, "LEAST", 126),
+        (memory, "PASSES", 1),
+        (memory, "IN_PACKETS", memory.IN_BULK),
+        (speed, "DOWNLOAD", 64 * 1024),
+        (speed, "TIMES", 1),
+        (speed, "STALLS", 1),
+        (speed, "STARTS", 1),
+        (speed, "ROUNDS", 1),
+        (speed, "CALLS", 20),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_measure_gives_its_figures(name: str, interpreter: Interpreter) -> None:
+    rows = await bench.measures()[name](interpreter, lambda _: None)
+    names = [row.name for row in rows]
+    assert len(names) == len(set(names))
+    assert set(names) >= EXPECTED[name]
+    assert all(row.what and row.unit and math.isfinite(row.value) and row.value >= 0 for row in rows)
+    assert all(row.value > 0 for row in rows if row.name != "stall.DNS")
+
+
+def test_no_measure_is_forgotten_here() -> None:
+    assert set(bench.measures()) == set(EXPECTED)
+
+
+def test_every_measure_says_how_it_is_taken() -> None:
+    assert all(len((measure.__doc__ or "").split()) > 10 for measure in bench.measures().values())
+
+
+def test_it_runs_as_a_command_and_keeps_its_figures(repository: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, str(repository / "tools" / "bench.py"), "size", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures = json.loads(file.read_text())
+    assert "all .mpy" in done.stdout
+    assert set(figures) == {"date", "micropython", "word_bits", "python", "machine", "rows"}
+    assert all(set(row) == KEYS for row in figures["rows"].values())
+    sizes = {row["what"]: row["value"] for row in figures["rows"].values()}
+    each = {what: size for what, size in sizes.items() if what.endswith(".mpy") and what != "all .mpy"}
+    assert sizes["all .mpy"] == sum(each.values())
+
+
+async def made_up(interpreter: Interpreter, show: Show) -> list[Row]:
+    show("half of it")
+    return [
+        Row("same", "what stays", 5, "B"),
+        Row("grown", "what grows", 1500, "B", 2000),
+        Row("slow", "what is too slow", 0.5, "x", 1, False),
+        Row("added", "what is new", 7, "ms"),
+    ]
+
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with arguments, in this process, with one measure."""
+    monkeypatch.setattr(bench, "measures", lambda: {"made-up": made_up})
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["bench.py", *arguments])
+        return bench.main()
+
+    return run
+
+
+def test_a_missed_goal_is_told_and_shows_in_the_exit_status(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 1
+    assert "1 goals missed: what is too slow" in capsys.readouterr().out
+
+
+def test_figures_are_compared_with_earlier_ones(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "figures.json"
+    run("--json", str(file))
+    earlier = json.loads(file.read_text())
+    earlier["rows"]["grown"]["value"] = 1000
+    del earlier["rows"]["added"]
+    file.write_text(json.dumps(earlier))
+    capsys.readouterr()
+    run("made-up", "--compare", str(file))
+    lines = {line[1:].split("  ")[0].strip(" │"): line.split() for line in capsys.readouterr().out.splitlines()}
+    assert "=" in lines["what stays"]
+    assert {"1,500", "1,000", "+50.0"} <= set(lines["what grows"])
+    assert "new" in lines["what is new"]
+
+
+def test_a_file_without_figures_is_refused_before_anything_is_measured(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    file.write_text("[]")
+    with pytest.raises(SystemExit, match="no figures"):
+        run("--compare", str(file))
+
+
+def test_an_unknown_measure_is_refused_with_the_known_ones(run: Run) -> None:
+    with pytest.raises(SystemExit, match=r"no nonsense; there are made-up"):
+        run("nonsense")
+
+
+def test_the_list_says_what_can_be_measured(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--list") == 0
+    assert "made-up" in capsys.readouterr().out
+
+
+def test_figures_are_shown_as_people_read_them() -> None:
+    assert [number(value) for value in (1, 0.9986, 2.345, 61.87, 1234.5, 72609)] == [
+        "1", "0.999", "2.3", "61.9", "1,234", "72,609"
+    ]  # fmt: skip

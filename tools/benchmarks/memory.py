@@ -1,0 +1,208 @@
+"""The firmware's memory: heap in use, the smallest heap, garbage, stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import build
+from benchmarks.row import Row, Show
+from benchmarks.setting import (
+    CA,
+    BenchError,
+    application,
+    changed_main,
+    on_micropython,
+    probed,
+    probed_desk,
+    script,
+    server_tls,
+    updated,
+)
+from desk import FILE, FINAL, NEW, Desk, chapter
+from environment import REPOSITORY
+from simulator.chip import SimulatorError
+from simulator.interpreter import Interpreter
+from webserver import Fault, WebServer
+
+KIB = 1024
+ROOMY = 160 * KIB  # for the firmware with a probe in it
+LEAST, MOST = 40, 128  # KiB, between which the smallest heap is looked for
+PASSES = 3  # of as many
+SPEED = 10
+# The heap after import without a probe.
+UNTOUCHED = ("\ntry:\n    asyncio.run", "\ngc.collect()\nprint('@imported', gc.mem_alloc())\ntry:\n    asyncio.run")
+GARBAGE_HEAP = 1536 * KIB  # takes a whole download's garbage
+GARBAGE_IMAGE = 256 * KIB
+IN_BULK: dict[str, Any] = {"piece": 16 * KIB}
+IN_PACKETS: dict[str, Any] = {"piece": 1440, "drip": 0.002}
+
+
+async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
+    """Heap in use while the firmware runs on the simulated chip and updates itself over wss and https.
+
+    A probe in main.py takes gc.mem_alloc() after a gc.collect(), at every turn of the event loop and whenever modules
+    are about to be dropped, which is when most is loaded. What the simulator and the probe take is not counted, what
+    boot.py leaves behind is.
+
+    As if frozen: frozen code, constants and names are in flash, but what a module's statements make (functions,
+    classes, dicts) is on the heap all the same. So the modules that were loaded at the peak are loaded once more, in a
+    fresh chip, which takes L bytes; then each is compiled from source, and executing that (without compiling) takes E
+    bytes in all. Freezing takes off L - E, and all that compiling main.py takes.
+    """
+    show("import")
+    untouched = changed_main([UNTOUCHED])
+    async with probed_desk(interpreter, {"main.py": untouched}, heap=ROOMY) as desk:
+        own = -int((await desk.result("imported"))[0])
+    show("an update")
+    async with probed_desk(interpreter, probed("probe_heap"), heap=ROOMY, speed=SPEED, tls=True) as desk:
+        await desk.registered()
+        told = len(desk.results("now"))
+        await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
+        connected = int(desk.results("now")[-1][0])
+        await updated(desk)
+        imported = int(desk.results("imported")[0][0])
+        own += imported
+        taken = desk.chip.simulator_heap() * 32 // 33 + own
+        peak, modules = max((int(used), names) for used, names in desk.results("peak"))
+    show("what freezing takes off")
+    frozen = await _taken_off_by_freezing(interpreter, set(modules.split(",")) - {"probe"})
+    return [
+        Row("heap.imported", "heap in use after import", imported - taken, "B"),
+        Row("heap.connected", "heap in use when connected", connected - taken, "B"),
+        Row("heap.peak", "heap in use at the peak of an update", peak - taken, "B"),
+        Row("heap.freezing", "what freezing would take off that", frozen, "B"),
+        Row("heap.frozen", "at the peak as if frozen", peak - taken - frozen, "B", 40 * KIB),
+    ]
+
+
+async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str]) -> int:
+    sources = {name: REPOSITORY / f"{name.replace('.', '/')}.py" for name in modules}
+    ours = sorted(name for name, path in sources.items() if path.is_file())
+    lists = {"ours": ours, "others": sorted(modules - set(ours))}
+    extra = {
+        "main.py": b"import frozen\n",
+        "frozen.mpy": script("frozen"),
+        "frozen.json": json.dumps(lists).encode(),
+        "source/main.py": (REPOSITORY / "main.py").read_bytes(),
+        **{f"source/{name}.py": sources[name].read_bytes() for name in ours},
+    }
+    async with probed_desk(interpreter, extra, heap=None) as desk:
+        loaded, executed, main = map(int, await desk.result("frozen"))
+    return loaded - executed + main
+
+
+async def names(interpreter: Interpreter, show: Show) -> list[Row]:
+    """How many names (qstrs) all of the firmware brings that the interpreter doesn't have in flash.
+
+    Every module is loaded into the unix port, boot.py and main.py are compiled, and micropython.qstr_info() counts,
+    a dozen of the script's own included. Names stay on the heap when a module is dropped. MicroPython keeps them in
+    tables of 20, 40, 80, 160, 320 and 640: the 621st takes 4.5 KB, on an ESP32 as well (which has more names in flash,
+    those of its own modules).
+    """
+    with application() as folder:
+        ours = [".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.glob("*/*.mpy")]
+        sources = [str(REPOSITORY / name) for name in ("boot.py", "main.py")]
+        told = await on_micropython(interpreter, folder, GARBAGE_HEAP, "names", *sources, *sorted(ours))
+    return [
+        Row(
+            "names", "names that the firmware brings", int(told.partition("n_qstr=")[2].partition(",")[0]), "names", 620
+        )
+    ]
+
+
+async def smallest_heap(interpreter: Interpreter, show: Show) -> list[Row]:
+    """The smallest heap (in KiB, what the simulator takes added) with which a whole update over wss and https passes.
+
+    Found by halving; then the one found, or the next one up, has to pass 3 times of 3. An update that ran out of memory
+    somewhere and got over it has not passed.
+    """
+    failing, passing = LEAST, MOST
+    while passing - failing > 1:
+        middle = (failing + passing) // 2
+        show(f"{middle} KiB")
+        if await _update_passes(interpreter, middle):
+            passing = middle
+        else:
+            failing = middle
+    passes = 1 if passing < MOST else 0
+    while passes < PASSES:
+        if passing > MOST:
+            raise BenchError(f"the update does not pass with {MOST} KiB either")
+        show(f"{passing} KiB, {passes} of {PASSES}")
+        if await _update_passes(interpreter, passing):
+            passes += 1
+        else:
+            passing, passes = passing + 1, 0
+    return [Row("heap.smallest", "smallest heap for an update, wss and https", passing, "KiB", 80)]
+
+
+async def _update_passes(interpreter: Interpreter, kib: int) -> bool:
+    with TemporaryDirectory() as folder:
+        async with Desk(Path(folder), interpreter, heap=kib * KIB, speed=SPEED, tls=True) as desk:
+            desk.web.files = {FILE: desk.update_file(NEW)}
+
+            def has_failed() -> bool:
+                return any("memory" in line.lower() or "MAIN" in line for line in desk.lines)
+
+            try:
+                await desk.until(lambda: desk.in_service or has_failed(), "in service", 100)
+                if not has_failed():
+                    await desk.update()
+                    await desk.until(lambda: chapter(desk.story[-1]) in FINAL or has_failed(), "the update's end", 100)
+            except (TimeoutError, ConnectionError, SimulatorError):
+                return False
+            return bool(desk.story) and chapter(desk.story[-1]) == "Installed" and not has_failed()
+
+
+async def garbage(interpreter: Interpreter, show: Show) -> list[Row]:
+    """What a download leaves to the garbage collector for every 4 KiB of the file, over http and https on loopback.
+
+    firmware/transfer.py with firmware/http.py, hw/connection.py and firmware/journal.py copies a file to a slot in
+    memory, on the unix port with gc.disable(). gc.mem_alloc() is taken when a block is about to be written; what the
+    slot itself takes is not counted. A record of the journal every 64 KiB is part of it. Twice the bytes are there
+    before they are asked for, as they are after an erase; once they come in packets of 1,440 every 2 ms, so that nearly
+    each read has to wait.
+    """
+    file = build.update_file(build.made_image(GARBAGE_IMAGE), build.bundle(build.application(NEW), NEW))
+    rows = []
+    with application() as folder:
+        for name, what, tls, flow in (
+            ("http", "http", None, IN_BULK),
+            ("https", "https", server_tls(), IN_BULK),
+            ("packets", "http, packet by packet", None, IN_PACKETS),
+        ):
+            show(what)
+            async with WebServer({FILE: file}, [Fault(FILE, **flow)], tls=tls) as server:
+                told = await on_micropython(interpreter, folder, GARBAGE_HEAP, "garbage", server.url(FILE), str(CA))
+            rows.append(
+                Row(
+                    f"garbage.{name}",
+                    f"garbage per 4 KiB block, {what}",
+                    json.loads(told)["mean"],
+                    "B",
+                    KIB if flow is IN_BULK else None,
+                )
+            )
+    return rows
+
+
+async def stack(interpreter: Interpreter, show: Show) -> list[Row]:
+    """The deepest stack during an update over wss and https on the simulated chip.
+
+    micropython.stack_use() is taken on entry to what ends the chains of calls: the flash, NVS, sockets, sending and
+    printing. The probe's own frame there is included, what the simulator does below is not; the import of a module
+    from the bundle is, and takes most: a frozen application has none of that.
+    """
+    show("an update")
+    async with probed_desk(interpreter, probed("probe_stack"), heap=ROOMY, speed=SPEED, tls=True) as desk:
+        await updated(desk)
+        found = {
+            key: max(int(words[1]) for words in desk.results("stack") if words[0] == key) for key in ("all", "running")
+        }
+    return [
+        Row("stack.deepest", "deepest stack, imports from the bundle included", found["all"], "B"),
+        Row("stack.running", "deepest stack without imports", found["running"], "B"),
+    ]
