@@ -11,7 +11,7 @@ class Journal:
 
     store keeps one record (get, set); changed() is called when there is a status to send. The fields of an
     update, by name: location, date (Unix seconds or None), retries, interval, status (as in OCPP 2.0.1), attempt,
-    written (bytes on flash), length, validator, slot, tried (set_boot was done), resets, reason.
+    written (bytes on flash), length, validator, slot (its index), tried (set_boot was done), resets, reason.
     """
 
     def __init__(self, store, changed):

@@ -19,14 +19,14 @@ async def run(slots, journal, accepted, deadline, reset, log):
         return
     if journal.get("status") != "Installing":
         return
-    if journal.get("slot") == slots.running.label:
+    if journal.get("slot") == slots.running.index:
         log("New firmware confirmed")
         journal.finish("Installed")
-    elif journal.get("tried"):
+    elif journal.get("tried") and slots.has_record(journal.get("slot")):
         reason = journal.get("reason", _ROLLED_BACK)
         log("InstallationFailed: %s" % reason)
         journal.finish("InstallationFailed", reason)
-    # Else the power failed before set_boot, or the new firmware before it could be noted: the updater goes on.
+    # Else the power failed before set_boot was done or noted, or cost its record: the updater goes on.
 
 
 async def _prove(slots, journal, accepted, deadline, reset, log):

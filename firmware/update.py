@@ -190,7 +190,7 @@ class Updater:
         await self._acknowledged()  # Downloaded, before the connectors' StatusNotification
         self._station.hold()
         if self.status != "Installing":
-            self._report("Installing", slot=slot.label)
+            self._report("Installing", slot=slot.index)
         self._log("Installing firmware...")
         await self._acknowledged()
         try:

@@ -77,6 +77,10 @@ class Slots:
         records.sort(reverse=True)
         return records
 
+    def has_record(self, index):
+        """Whether set_boot's record of a slot is there: the bootloader rewrites it, and power can fail in between."""
+        return any(found == index for _, found, _ in self._records())
+
     def unconfirmed(self):
         """Whether the running firmware is on trial: its record is the active one and is PENDING."""
         for _, index, state in self._records():

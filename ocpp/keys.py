@@ -14,8 +14,8 @@ _WRITE_ONLY = const(2)
 
 # key: (default, lowest, highest, access). Lowest and highest are lengths where the default is text or bytes; bytes
 # travel as hex. Only keys that have an effect are here. Vendor keys: TrialDeadline, seconds that a new firmware has to
-# be accepted by the central system; FirmwareDownloadTimeout, seconds without a byte, or half the time that 16 KiB may take, which
-# ends a download attempt.
+# be accepted by the central system; FirmwareDownloadTimeout, seconds without a byte, or half the time that 16 KiB may
+# take, which ends a download attempt.
 KEYS = {
     "AuthorizationKey": (b"", 16, 20, _WRITE_ONLY),
     "FirmwareDownloadTimeout": (60, 5, 3600, 0),

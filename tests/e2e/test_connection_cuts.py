@@ -172,7 +172,6 @@ async def update(url, retries):
         pass
     if slots.flash.boots:
         slots.running = slots.flash
-        slots.number += 1
         slots.on_trial = True
         journal = Journal(store, acknowledge)
         accepted = asyncio.Event()

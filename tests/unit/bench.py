@@ -10,7 +10,7 @@ class PowerCut(BaseException):
 class Flash:
     """An OTA slot of NOR flash: programs only what was erased, and loses power at the operation `cut_at`."""
 
-    label = "ota_1"
+    index = 1
 
     def __init__(self, capacity=32 * 1024):
         self.capacity = capacity
@@ -51,7 +51,7 @@ class Flash:
 
 
 class Running:
-    label = "ota_0"
+    index = 0
 
 
 class Slots:
@@ -63,6 +63,10 @@ class Slots:
         self.chip_id = 0
         self.on_trial = False
         self.confirmed = False
+        self.record_lost = False
+
+    def has_record(self, index):
+        return not self.record_lost
 
     def unconfirmed(self):
         return self.on_trial

@@ -9,15 +9,15 @@ from firmware.journal import Journal
 class Charger:
     """A charger right after a reset, with an update in its journal."""
 
-    def __init__(self, running="ota_1", on_trial=False, tried=True, journal=True, reason=None):
+    def __init__(self, running=1, on_trial=False, tried=True, journal=True, reason=None):
         self.slots = bench.Slots()
-        self.slots.running.label = running
+        self.slots.running.index = running
         self.slots.on_trial = on_trial
         self.store = bench.Store()
         self.journal = Journal(self.store, lambda: None)
         if journal:
             self.journal.begin(location="http://host/fw.bin")
-            self.journal.report("Installing", slot="ota_1")
+            self.journal.report("Installing", slot=1)
             self.journal.pop()
             if tried:
                 self.journal.note(tried=True)
@@ -55,13 +55,13 @@ class TestTrial(unittest.TestCase):
         self.assertTrue("within 0 s" in Journal(charger.store, None).get("reason"))
 
     def test_back_on_the_old_firmware_the_failure_is_told_with_its_reason(self):
-        charger = Charger(running="ota_0", reason="no central system")
+        charger = Charger(running=0, reason="no central system")
         self.assertEqual(charger.run(accepted=False), "InstallationFailed")
         self.assertEqual(charger.log, ["InstallationFailed: no central system"])
         self.assertFalse(charger.slots.confirmed)
 
     def test_a_new_firmware_that_could_not_leave_a_reason_is_told_as_not_proven(self):
-        charger = Charger(running="ota_0")
+        charger = Charger(running=0)
         self.assertEqual(charger.run(accepted=False), "InstallationFailed")
         self.assertTrue("back on the old one" in charger.log[0])
 
@@ -70,13 +70,19 @@ class TestTrial(unittest.TestCase):
         self.assertEqual(charger.run(accepted=False), "Installed")
 
     def test_a_power_cut_before_set_boot_leaves_the_update_to_the_updater(self):
-        charger = Charger(running="ota_0", tried=False)
+        charger = Charger(running=0, tried=False)
         self.assertEqual(charger.run(accepted=False), None)
         self.assertTrue(charger.journal.busy)
 
     def test_a_power_cut_right_behind_set_boot_does_not_hide_the_new_firmware(self):
         charger = Charger(on_trial=True, tried=False)
         self.assertEqual(charger.run(accepted=True), "Installed")
+
+    def test_a_power_cut_that_costs_the_record_of_set_boot_leaves_the_update_to_the_updater(self):
+        charger = Charger(running=0)
+        charger.slots.record_lost = True
+        self.assertEqual(charger.run(accepted=False), None)
+        self.assertTrue(charger.journal.busy)
 
     def test_a_firmware_flashed_by_usb_is_confirmed_and_nothing_is_told(self):
         charger = Charger(on_trial=True, journal=False)
