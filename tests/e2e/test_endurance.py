@@ -128,7 +128,7 @@ async def test_reconnects_and_failed_downloads_leave_nothing_behind(
         await desk.ready()
         uses: list[Use] = []
         end = time.monotonic() + (HOUR if everything else SHORT) / SPEED
-        while time.monotonic() < end or len(uses) < 3:
+        while time.monotonic() < end or len(uses) < 6:
             await desk.fetch("missing.bin", story="Downloading DownloadFailed")
             await desk.fetch("damaged-and-cut.bin", story="Downloading Downloaded InstallationFailed")
             superseded = "Downloading Downloading Downloaded InstallationFailed"
@@ -136,7 +136,9 @@ async def test_reconnects_and_failed_downloads_leave_nothing_behind(
             uses.append(await desk.use())
         assert len(desk.chip.boots) == 1
         assert {use[1:] for use in uses} == {uses[0][1:]}
-        assert uses[-1].heap - uses[0].heap < BLOCK * (len(uses) - 1), uses  # a block a time would be a leak
+        # A block a time would be a leak. The least of three: a message may be on its way just then.
+        growth = min(use.heap for use in uses[-3:]) - min(use.heap for use in uses[:3])
+        assert growth < BLOCK * (len(uses) - 3), uses
         assert not desk.central.violations
     with capsys.disabled():
         print(f"\nendurance, one run: {len(uses)} times; {uses[0]} became {uses[-1]}")

@@ -372,7 +372,7 @@ class Liveness(unittest.TestCase):
     def test_link_is_pinged_at_the_interval(self):
         async def test():
             central_system = CentralSystem()
-            async with Fixture([central_system], WebSocketPingInterval=1) as session:
+            async with Fixture([central_system], WebSocketPingInterval=5) as session:
                 await central_system.accept()
                 while central_system.pings < 3:
                     await asyncio.sleep_ms(1)
@@ -384,9 +384,10 @@ class Liveness(unittest.TestCase):
         async def test():
             first, second = CentralSystem(), CentralSystem()
             first.answers_pings = False
-            fixture = Fixture([first, second], WebSocketPingInterval=2)
+            fixture = Fixture([first, second], WebSocketPingInterval=0)
             async with fixture:
                 await first.accept()
+                fixture.configuration.set("WebSocketPingInterval", "2")
                 await second.accept()
                 self.assertTrue(first.aborted)
             self.assertEqual(len(fixture.logged("silent")), 1)
