@@ -22,7 +22,7 @@ class Interrupted(Exception):
 class Transfer:
     """The file of the update in `journal` on its way into `slot`.
 
-    open_source(offset=, validator=, expected_length=) gives a Source of sources.py. How far the flash is written is in
+    open_source(offset=, validator=, expected_length=) gives a Source of source.py. How far the flash is written is in
     the journal, so a new Transfer after a reset goes on with what is there. buffer: a memoryview of PIECE bytes to use.
     """
 

@@ -36,7 +36,7 @@ class Busy(Exception):
 class Updater:
     """Carries out one update at a time.
 
-    slots: hw/slots.py. open_source(location, offset=, validator=, expected_length=) gives a Source of sources.py.
+    slots: hw/slots.py. open_source(location, offset=, validator=, expected_length=) gives a Source of source.py.
     clock.now() gives Unix seconds or None. station.hold() takes the connectors out of service, station.release() puts
     them back. await reset() restarts the charger and does not return. log(text) writes one line.
     """
