@@ -1,6 +1,7 @@
 """Builds an update file: an ESP32 application image with the application bundle behind it.
 
     python3 tools/build.py --version 1.2.0 --micropython ESP32_GENERIC-OTA.bin -o arus-1.2.0.bin
+    python3 tools/build.py --help        keys, signed packages, and what a file is
 
 The charger writes the file to its inactive OTA slot as it is. The bootloader sees the image at its start; boot.py of
 the charger finds the bundle behind it:
@@ -8,15 +9,15 @@ the charger finds the bundle behind it:
     image, padded with 0xFF to a multiple of 4096
     4096 bytes of bundle header (see BUNDLE_HEADER)
     a littlefs of 512-byte blocks with the application, its length a multiple of 4096
+
+UPDATE_FILES.md has it with offsets, and what packages look like. The command line is in packages_command.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def littlefs(files: dict[str, bytes]) -> bytes:
                 with filesystem.open(name, "wb") as file:
                     file.write(data)
         except LittleFSError as error:
-            if error.code != LittleFSError.Error.LFS_ERR_NOSPC:
+            # A name that finds no block of its directory's to be in counts as too long.
+            if error.code not in (LittleFSError.Error.LFS_ERR_NOSPC, LittleFSError.Error.LFS_ERR_NAMETOOLONG):
                 raise
             continue
         return bytes(filesystem.context.buffer)
@@ -152,7 +154,7 @@ def image_length(image: bytes) -> int:
 
 def app_image(data: bytes) -> bytes:
     """Return the application image in `data`: itself, or the one in a combined file with bootloader and partitions."""
-    if data[COMBINED_TABLE_OFFSET : COMBINED_TABLE_OFFSET + 2] == b"\xaa\x50":
+    if is_combined(data):
         data = data[_first_app(data) - COMBINED_START :]
     if len(data) < 288 or data[0] != 0xE9:
         raise BuildError("this is no ESP32 image: its first byte is not 0xE9")
@@ -172,22 +174,13 @@ def _first_app(combined: bytes) -> int:
     raise BuildError("the partition table of this file has no application partition")
 
 
-def main() -> None:
-    """Build an update file from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--version", required=True, help="version of the application, as BootNotification will tell it")
-    parser.add_argument("--micropython", type=Path, metavar="FILE", help="MicroPython for ESP32; default: a made image")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    arguments = parser.parse_args()
-    try:
-        image = app_image(arguments.micropython.read_bytes()) if arguments.micropython else made_image()
-        data = update_file(image, bundle(application(arguments.version), arguments.version))
-        arguments.output.write_bytes(data)
-    except (BuildError, OSError) as error:
-        sys.exit(f"build.py: {error}")
-    print(f"{arguments.output}: {len(data):,} bytes, image {len(image):,}, SHA-256 {hashlib.sha256(data).hexdigest()}")
+def is_combined(data: bytes) -> bool:
+    """Whether this is a combined file with bootloader, partition table and application."""
+    return data[COMBINED_TABLE_OFFSET : COMBINED_TABLE_OFFSET + 2] == b"\xaa\x50"
 
 
 if __name__ == "__main__":
     environment.ensure()
-    main()
+    import packages_command  # only now: it needs what ensure() brings
+
+    packages_command.main()
