@@ -4,6 +4,7 @@ import asyncio
 import json
 
 _KEY = "update"
+_LASTING = ("unsent", "cut", "floor")  # what the end of an update and the next one leave as it is
 
 
 class Journal:
@@ -11,7 +12,9 @@ class Journal:
 
     store keeps one record (get, set); changed() is called when there is a status to send. The fields of an
     update, by name: location, date (Unix seconds or None), retries, interval, status (as in OCPP 2.0.1), attempt,
-    written (bytes on flash), length, validator, slot (its index), tried (set_boot was done), resets, reason.
+    written (bytes on flash), taken (bytes of the file that gave those), length and validator (of the file), package
+    (see package.py), slot (its index), tried (set_boot was done), resets, reason. And for longer: unsent, cut (a reset
+    interrupted an update, and no update since has come without), floor (the lowest release that may be installed).
     """
 
     def __init__(self, store, changed):
@@ -51,8 +54,13 @@ class Journal:
 
     def begin(self, **fields):
         """Start the record of a new update; statuses of the one before that are still unsent are kept."""
-        fields["unsent"] = self._record["unsent"]
-        self._save(fields)
+        self._save(self._lasting(fields))
+
+    def _lasting(self, fields):
+        for field in _LASTING:
+            if field in self._record:
+                fields.setdefault(field, self._record[field])
+        return fields
 
     def note(self, **fields):
         """Change fields."""
@@ -67,7 +75,14 @@ class Journal:
 
     def finish(self, status, reason=""):
         """The update is over: queue its last status and keep nothing else."""
-        self._save({"unsent": self._record["unsent"] + [status], "last": status, "reason": reason})
+        fields = {"unsent": self._record["unsent"] + [status], "last": status, "reason": reason}
+        if status == "Installed":
+            package = self._record.get("package")
+            if package:
+                fields["floor"] = max(package["floor"], self._record.get("floor", 0))
+            if not self._record.get("resets"):
+                fields["cut"] = False
+        self._save(self._lasting(fields))
         self._tell()
 
     def _tell(self):

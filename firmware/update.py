@@ -24,7 +24,8 @@ TRANSITIONS = {
     None: ("DownloadScheduled", "Downloading", "InstallationFailed"),
     "DownloadScheduled": ("Downloading", "InstallationFailed"),
     "Downloading": ("Downloaded", "DownloadFailed"),
-    "Downloaded": ("Installing", "InstallationFailed"),
+    "Downloaded": ("InstallScheduled", "Installing", "InstallationFailed"),
+    "InstallScheduled": ("Installing", "InstallationFailed"),
     "Installing": ("Installed", "InstallationFailed"),
 }
 
@@ -36,15 +37,34 @@ class Busy(Exception):
 class Updater:
     """Carries out one update at a time.
 
-    slots: hw/slots.py. open_source(location, offset=, validator=, expected_length=) gives a Source of source.py.
-    clock.now() gives Unix seconds or None. station.hold() takes the connectors out of service, station.release() puts
-    them back. await reset() restarts the charger and does not return. log(text) writes one line.
+    slots: hw/slots.py. open_source(location, offset=, validator=, expected_length=) gives a Source of source.py;
+    open_package(header) and frames(source, base): see Transfer. clock.now() gives Unix seconds or None.
+    station.hold() takes the connectors out of service as they become free, station.release() puts them back;
+    station.charging tells whether a transaction runs, await station.stop_charging("Reboot") ends all, await
+    station.until_free() waits for their end. policy() gives UpdateWhileCharging: "stop", "wait" or "download".
+    await reset() restarts the charger and does not return. log(text) writes one line.
     """
 
-    def __init__(self, slots, journal, open_source, clock, station, reset, log, sleep=asyncio.sleep):
+    def __init__(
+        self,
+        slots,
+        journal,
+        open_source,
+        open_package,
+        frames,
+        clock,
+        station,
+        policy,
+        reset,
+        log,
+        sleep=asyncio.sleep,
+    ):
         self._slots = slots
         self._journal = journal
         self._open_source = open_source
+        self._open_package = open_package
+        self._frames = frames
+        self._policy = policy
         self._clock = clock
         self._station = station
         self._reset = reset
@@ -111,13 +131,14 @@ class Updater:
     async def _update(self):
         """The whole update. It can be entered anew after a reset at any line: the journal tells what is done."""
         try:
-            await self._until_due()
             self._count_resets()
             slot = self._slots.begin()
             transfer = self._transfer(slot)
-            if self._journal.get("status") in ("Downloaded", "Installing"):
+            await self._until_due(transfer)
+            if self._journal.get("status") in ("Downloaded", "InstallScheduled", "Installing"):
                 await transfer.verify()
             else:
+                await self._free_connectors()
                 await self._download(transfer)
                 self._report("Downloaded")
                 self._log("Firmware download completed successfully")
@@ -137,10 +158,23 @@ class Updater:
         def open_source(**keywords):
             return self._open_source(self._journal.get("location"), **keywords)
 
-        return Transfer(slot, self._slots.chip_id, self._journal, open_source, self._log, self._buffer)
+        return Transfer(
+            slot,
+            self._slots.chip_id,
+            self._journal,
+            open_source,
+            self._open_package,
+            self._frames,
+            self._station,
+            self._log,
+            self._buffer,
+        )
 
-    async def _until_due(self):
-        """Wait for retrieveDate, which counts as come when nobody has set the clock for a while."""
+    async def _until_due(self, transfer):
+        """Wait for retrieveDate, which counts as come when nobody has set the clock for a while.
+
+        The slot is erased meanwhile: what is erased before the data comes costs no time.
+        """
         date = self._journal.get("date")
         if date is None or self._journal.get("status", "DownloadScheduled") != "DownloadScheduled":
             return
@@ -154,15 +188,33 @@ class Updater:
             elif self._journal.get("status") is None:
                 self._report("DownloadScheduled")
                 self._log("Firmware download scheduled in %d s" % (date - now))
+            else:
+                await transfer.erase_ahead()
             await self._sleep(1)
 
     def _count_resets(self):
         """Raise OSError when resets have interrupted this update too often."""
-        if self._journal.get("status") in ("Downloading", "Downloaded", "Installing"):
-            resets = self._journal.get("resets", 0) + 1
+        status = self._journal.get("status")
+        if status:
+            resets = self._journal.get("resets", 0) + (status != "DownloadScheduled")
             if resets > _MOST_RESETS:
                 raise OSError("interrupted by %d resets" % _MOST_RESETS)
-            self._journal.note(resets=resets)
+            self._journal.note(resets=resets, cut=True)
+
+    async def _free_connectors(self):
+        """See to it that nobody charges during the download, unless UpdateWhileCharging allows it."""
+        station = self._station
+        policy = self._policy()
+        if policy == "download":
+            return
+        station.hold()
+        if station.charging:
+            if policy == "stop":
+                self._log("Charging ends for the update")
+                await station.stop_charging("Reboot")
+            else:
+                self._log("The update waits until charging ends")
+            await station.until_free()
 
     async def _download(self, transfer):
         """Bring the file to flash, in as many attempts as asked for."""
@@ -189,6 +241,10 @@ class Updater:
         """Make the slot the one to boot, and reset."""
         await self._acknowledged()  # Downloaded, before the connectors' StatusNotification
         self._station.hold()
+        if self._station.charging:
+            self._report("InstallScheduled")
+            self._log("The installation waits until charging ends")
+            await self._station.until_free()
         if self.status != "Installing":
             self._report("Installing", slot=slot.index)
         self._log("Installing firmware...")
@@ -197,7 +253,10 @@ class Updater:
             slot.set_boot()
         except OSError as error:
             raise ImageError("ESP-IDF refuses the image: %s" % error.args[-1])
-        self._journal.note(tried=True)
+        try:
+            self._journal.note(tried=True)
+        except OSError as error:
+            self._log("Can't record that set_boot was done: %s" % error)  # it was all the same
         self._log("Firmware ready, restarting ESP32 in %d seconds..." % _RESTART)
         await self._sleep(_RESTART)
         await self._reset()

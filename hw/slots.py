@@ -9,10 +9,12 @@ import struct
 from binascii import crc32
 from errno import EPERM
 
+import uctypes
 from esp32 import Partition
 from micropython import const
 
 _SECTOR = const(4096)  # bytes: what an erase takes
+_BLOCK = const(65536)  # bytes: the larger unit of erasing
 
 # States of an otadata record.
 _PENDING = const(1)
@@ -23,6 +25,7 @@ _BLANK = const(0xFFFFFFFF)
 _FIRST_OTA_SUBTYPE = const(0x10)
 _OTADATA_SUBTYPE = const(0)
 _ERASE = const(6)
+_INVALID_ARGUMENT = const(-258)
 
 
 class Slot:
@@ -34,6 +37,22 @@ class Slot:
         self.index = info[1] - _FIRST_OTA_SUBTYPE
         self.capacity = info[3]
         self.label = info[4]
+        self._encrypted = info[5]
+
+    def erase_block(self, position):
+        """Erase 64 KiB from `position` in one operation. Return the number of bytes, 0 where that can't be done.
+
+        ESP-IDF erases whole blocks for a write of that size only, and nobody has the memory for one. So the data is at
+        address 0: ESP-IDF refuses it, after the erase. The caller has to look whether that came first.
+        """
+        if position % _BLOCK or position + _BLOCK > self.capacity or self._encrypted:
+            return 0
+        try:
+            self._partition.writeblocks(position // _SECTOR, uctypes.bytearray_at(0, _BLOCK))
+        except OSError as error:
+            if error.errno != _INVALID_ARGUMENT:
+                raise
+        return _BLOCK
 
     def erase(self, position):
         """Erase the sector of 4,096 bytes that begins at `position`; OSError when the flash refuses."""

@@ -30,6 +30,7 @@ from webserver import Request
 
 # What sectors of 4 KiB take on the flash of an ESP32 module.
 ERASE_MS = 60
+ERASE_64K_MS = 200
 WRITE_MS = 6
 
 
@@ -176,7 +177,7 @@ async def run(arguments: argparse.Namespace) -> bool:
             image=image,
             heap=arguments.heap * 1024,
             speed=speed,
-            timing=Timing(erase_ms=ERASE_MS, write_ms_per_4k=WRITE_MS),
+            timing=Timing(erase_ms=ERASE_MS, erase_64k_ms=ERASE_64K_MS, write_ms_per_4k=WRITE_MS),
             tls=arguments.tls,
             ca=arguments.ca.read_bytes() if arguments.ca else None,
             csms=arguments.csms,

@@ -161,7 +161,22 @@ async def update(url, retries):
         await asyncio.sleep_ms(0)
 
     journal = Journal(store, acknowledge)
-    updater = Updater(slots, journal, open_source, bench.Clock(), bench.Station(), reset, log.append, sleep)
+    async def open_package(header):
+        return None
+
+    updater = Updater(
+        slots,
+        journal,
+        open_source,
+        open_package,
+        None,
+        bench.Clock(),
+        bench.Station(),
+        lambda: "stop",
+        reset,
+        log.append,
+        sleep,
+    )
     updater.request(url, None, retries, None)
     task = asyncio.create_task(updater.run())
     await ended.wait()

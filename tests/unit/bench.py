@@ -1,6 +1,10 @@
 """What surrounds the updater on its test bench: flash, records, a server, a clock, a central system."""
 
+import asyncio
 import errno
+
+
+BLOCK = 8192  # smaller than the chip's, as is everything here
 
 
 class PowerCut(BaseException):
@@ -15,6 +19,10 @@ class Flash:
     def __init__(self, capacity=32 * 1024):
         self.capacity = capacity
         self.pieces = {}  # 2 KiB each: those erased since the older firmware was written
+        self.older = capacity  # bytes that the older firmware takes; what follows is blank
+        self.has_blocks = True  # a write from nowhere erases 64 KiB
+        self.erased = []  # positions and sizes
+        self._last = None
         self.operations = 0
         self.cut_at = None
         self.boots = False
@@ -25,19 +33,31 @@ class Flash:
         if self.operations == self.cut_at:
             raise PowerCut
 
-    def erase(self, position):
+    def erase(self, position, size=4096):
         self._operation()
-        for piece in (position, position + 2048):
+        self.erased.append((position, size))
+        for piece in range(position, position + size, 2048):
             self.pieces[piece] = None
+
+    def erase_block(self, position):
+        if position % BLOCK or position + BLOCK > self.capacity:
+            return 0
+        if self.has_blocks:
+            self.erase(position, BLOCK)
+        return BLOCK
 
     def write(self, position, data):
         self._operation()
-        if self.pieces.get(position, data) is not None:
+        if self.pieces.get(position, data if position < self.older else None) is not None:
             raise OSError(errno.EIO, "programming flash that was not erased")
-        self.pieces[position] = bytearray(data)
+        if data != self._last:
+            self._last = bytearray(data)
+        self.pieces[position] = self._last  # pieces that are all the same take the memory of one
 
     def read(self, position, buffer):
-        buffer[:] = (self.pieces.get(position) or b"\x5a" * 2048)[: len(buffer)]
+        start = position % 2048
+        piece = self.pieces.get(position - start, b"\x5a" * 2048 if position < self.older else None)
+        buffer[:] = (piece or b"\xff" * 2048)[start : start + len(buffer)]
 
     def holds(self, data):
         """Whether `data` stands at the start of the slot."""
@@ -132,13 +152,29 @@ class Source:
 
 
 class Station:
-    held = False
+    """Its connectors; `charging` while a transaction runs."""
+
+    held = charging = False
+
+    def __init__(self):
+        self.free = asyncio.Event()
 
     def hold(self):
         self.held = True
 
     def release(self):
         self.held = False
+
+    async def stop_charging(self, reason):
+        self.end_charging()
+
+    def end_charging(self):
+        self.charging = False
+        self.free.set()
+
+    async def until_free(self):
+        if self.charging:
+            await self.free.wait()
 
 
 class Clock:

@@ -26,6 +26,7 @@ class Charger:
         self.clock = bench.Clock()
         self.told = []  # statuses that the central system has got
         self.online = True
+        self.policy = "stop"  # UpdateWhileCharging
         self.log = []
         self.slept = []
         self.reset()
@@ -39,12 +40,21 @@ class Charger:
             self.slots,
             self.journal,
             self.server.open_source,
+            self.open_package,
+            self.frames,
             self.clock,
             self.station,
+            lambda: self.policy,
             self.restart,
             self.log.append,
             self.sleep,
         )
+
+    async def open_package(self, header):
+        """Plain files only."""
+
+    def frames(self, source, base):
+        raise NotImplementedError
 
     async def restart(self):
         self.log.append("RESET")

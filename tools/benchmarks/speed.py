@@ -26,7 +26,7 @@ from webserver import Fault, WebServer
 KIB = 1024
 ROOMY = 160 * KIB
 HEAP = 120 * KIB  # for the parts of the firmware without the rest
-FLASH = Timing(erase_ms=60, write_ms_per_4k=6)
+FLASH = Timing(erase_ms=60, erase_64k_ms=200, write_ms_per_4k=6)
 SECTOR = 4 * KIB
 DOWNLOAD = 1200 * KIB
 TIMES = 7  # of each way of downloading

@@ -122,9 +122,12 @@ class Chip:
 
     # ---------------------------------------------------------------------------------------------------------- factory
 
-    def manufacture(self, slot0: bytes, files: dict[str, bytes]) -> None:
-        """Make a new flash: `slot0` (image and bundle) in the first OTA slot, `files` (path -> content) on the VFS."""
-        self.insert(manufacture.flash(slot0, files))
+    def manufacture(self, slot0: bytes, files: dict[str, bytes], slot1: bytes = b"") -> None:
+        """Make a new flash: `slot0` (image and bundle) in the first OTA slot, `files` (path -> content) on the VFS.
+
+        slot1: what an earlier update left in the other slot.
+        """
+        self.insert(manufacture.flash(slot0, files, slot1=slot1))
 
     def insert(self, flash: bytes) -> None:
         """Give the chip a flash with this content; its operations count from 0."""

@@ -22,8 +22,14 @@ OTA_4MIB = (
 MD5_MARK = b"\xeb\xeb" + b"\xff" * 14
 
 
-def flash(slot0: bytes, files: dict[str, bytes], table: tuple[tuple[str, int, int, int, int], ...] = OTA_4MIB) -> bytes:
-    """Return a flash with `slot0` in the first OTA slot and `files` (path -> content) on the VFS."""
+def flash(
+    slot0: bytes,
+    files: dict[str, bytes],
+    table: tuple[tuple[str, int, int, int, int], ...] = OTA_4MIB,
+    *,
+    slot1: bytes = b"",
+) -> bytes:
+    """Return a flash with `slot0` and `slot1` in the OTA slots and `files` (path -> content) on the VFS."""
     content = bytearray(b"\xff" * SIZE)
 
     def place(address: int, size: int, data: bytes) -> None:
@@ -35,6 +41,8 @@ def flash(slot0: bytes, files: dict[str, bytes], table: tuple[tuple[str, int, in
     for label, _, subtype, address, size in table:
         if subtype == partitions.FIRST_OTA:
             place(address, size, slot0)
+        elif subtype == partitions.FIRST_OTA + 1:
+            place(address, size, slot1)
         elif label == "vfs":
             place(address, size, littlefs(files, size))
     return bytes(content)

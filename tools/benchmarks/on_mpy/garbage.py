@@ -32,6 +32,9 @@ class Slot:
     def erase(self, position):
         self.used[position // _SECTOR] = gc.mem_alloc() - self.own
 
+    def erase_block(self, position):
+        return 0
+
     def write(self, position, data):
         before = gc.mem_alloc()
         self.content[position : position + len(data)] = data
@@ -39,6 +42,12 @@ class Slot:
 
     def read(self, position, buffer):
         buffer[:] = self.content[position : position + len(buffer)]
+
+
+class Station:
+    """Nobody charges."""
+
+    charging = False
 
 
 class Store:
@@ -63,7 +72,11 @@ def main():
     slot = Slot()
     journal = Journal(Store(), lambda: None)
     journal.begin(location=url, date=None, retries=None, interval=None)
-    transfer = Transfer(slot, 0, journal, open_source, print, memoryview(bytearray(PIECE)))
+    async def open_package(header):
+        return None
+
+    buffer = memoryview(bytearray(PIECE))
+    transfer = Transfer(slot, 0, journal, open_source, open_package, None, Station, print, buffer)
     gc.collect()
     gc.disable()
     asyncio.run(transfer.run())

@@ -52,6 +52,23 @@ class WDT:
         self._set_timer(0, self._timer, None)
 
 
+class Pin:
+    """An output; nothing is wired to it."""
+
+    OUT = 3
+
+    def __init__(self, id, mode=-1, pull=-1, *, value=0):
+        if id not in b"\0\1\2\3\4\5\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x15\x16\x17\x19\x1a\x1b\x20\x21":
+            raise ValueError("invalid pin" if id not in b"\x22\x23\x24\x27" else "pin can only be input")
+        self.value(value)
+
+    def value(self, level=None):
+        """Return the level, or set it by the truth of what is given."""
+        if level is None:
+            return self._level
+        self._level = bool(level) + 0
+
+
 class RTC:
     """The wall clock."""
 
