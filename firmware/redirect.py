@@ -23,7 +23,7 @@ def follow(address, location):
     except SourceError as error:
         raise SourceError(name_of(address), "redirects to a " + error.args[1])
     if target[0] != scheme and target[0] != "https":
-        raise SourceError(name_of(address), "redirects from https to http: give another location")
+        raise SourceError(name_of(address), "redirects from %s to %s: give another location" % (scheme, target[0]))
     # The password is for this host only: no other one gets it.
     if target[1] is None and target[0] == scheme and target[3:5] == address[3:5]:
         target = address[:5] + target[5:]

@@ -32,8 +32,9 @@ class Source:
     def __init__(self, name, connection, timeout):
         self.name = name
         self.connection = connection
+        self.session = None  # the Source of FTP's control connection, where the end of a transfer is told
         self._patience = 2 * timeout
-        self._arm()
+        self.arm()
         self.budget = 0
         self._early = b""  # what came along with a line and follows it
 
@@ -45,7 +46,7 @@ class Source:
         self._chunked = chunked
         # Of the body, or of the current chunk. None: until close, or before the first chunk.
         self._left = None if length is None else length - offset
-        self._arm()
+        self.arm()
 
     async def readinto(self, view):
         """Put what has arrived into ``view`` (a memoryview) and return the number of bytes; 0 = complete.
@@ -66,20 +67,26 @@ class Source:
             self._early = early[count:]
         else:
             count = await self.connection.readinto(view)
+        # Where the connection ends, a file of unknown length may end too: FTP tells, HTTP leaves it at that.
+        if not count and (
+            left is not None or (self.session and (await self.session.line())[:3] not in (b"226", b"250"))
+        ):
+            raise self.interrupted()
         if left is not None:
-            if not count:
-                raise self.interrupted()
             self._left = left - count
         self._window -= count
         if self._window <= 0:
-            self._arm()
+            self.arm()
         return count
 
     def close(self):
-        """Close the connection."""
+        """Close the connection, and with FTP the control connection too."""
         self.connection.close()
+        if self.session:
+            self.session.close()
 
-    def _arm(self):
+    def arm(self):
+        """From now on 16 KiB, or all if it is less, may take two timeouts."""
         self._window = _WINDOW
         self.connection.limit(self._patience)
 
@@ -124,4 +131,5 @@ class Source:
 
     def malformed(self, what):
         """Return the error for what is not the protocol."""
-        return SourceError(self.name, "no proper HTTP (%s): check port, server and proxies" % what, False)
+        scheme = self.name.partition(":")[0].upper()
+        return SourceError(self.name, "no proper %s (%s): check port, server and proxies" % (scheme, what), False)

@@ -8,14 +8,15 @@ from .source import SourceError
 
 # Release pages redirect to signed URLs of well over a thousand characters.
 _MAX_URL = const(4000)
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 
 def parse_url(url):
     """Split ``url`` into (scheme, user, password, host, port, path); SourceError if it cannot be used.
 
     scheme and host: lower case, an IPv6 address without its brackets. user and password: bytes, percent-decoded,
-    None without userinfo. path: as it goes into a request, with the query, without the fragment (RFC 3986).
+    None without userinfo. path: as it goes into a request, with the query, without the fragment (RFC 3986). Of ftp:
+    still percent-encoded, but without a type (RFC 1738, 3.2), and nothing in it, user or password ends a command.
     """
     # Without needless copies: a signed URL is long.
     if len(url) > _MAX_URL:
@@ -26,14 +27,14 @@ def parse_url(url):
     start = url.find("://")
     scheme = url[: max(start, 0)].lower()
     if scheme not in _PORTS:
-        raise SourceError("location", "does not start with http:// or https://")
+        raise SourceError("location", "does not start with http://, https:// or ftp://")
     start += 3
     end = min([at for at in [url.find(mark, start) for mark in "/?#"] if at >= 0] or [len(url)])
     userinfo, at, place = url[start:end].rpartition("@")
     user = password = None
     if at:
         user, _, password = userinfo.partition(":")
-        user, password = _unquote(user), _unquote(password)
+        user, password = unquote(user), unquote(password)
     host, colon, port = place.rpartition(":")
     if not colon or "]" in port:
         host, port = place, ""
@@ -49,10 +50,17 @@ def parse_url(url):
         path = path[: path.find("#")]
     if path[:1] != "/":
         path = "/" + path
+    if scheme == "ftp":
+        if path.encode()[-7:-1].lower() == b";type=":  # text that short would stay on the heap for good
+            path = path[:-7]
+        for part in (user, password, unquote(path)):
+            if part and min(part) < 0x20:
+                raise SourceError("location", "has a control character in user, password or path")
     return scheme, user, password, host.lower(), int(port), path
 
 
-def _unquote(text):
+def unquote(text):
+    """Decode percent-encoded text to bytes."""
     first, *escaped = text.encode().split(b"%")
     for part in escaped:
         try:
@@ -60,5 +68,5 @@ def _unquote(text):
         except ValueError:
             part = b""
         if len(part) < 2:
-            raise SourceError("location", "user or password has a % that is no escape: write %25")
+            raise SourceError("location", "has a % that is no escape: write %25")
     return first

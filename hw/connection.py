@@ -61,14 +61,15 @@ class Dialer:
         timeout: ms for all of that (for each address, if the name stands for several); then the connection's timeout.
         Any failure is an OSError that names the peer; EACCES means TLS can't trust it: no CA, or certificate refused.
         """
-        peer = "%s:%d" % (host, port)
+        peer = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
         context = self._tls_context(peer) if secure else None
         for address in self._resolve(host, port, peer):
             connection = None
             try:
                 connection = Connection(socket.socket(*address[:3]), peer, timeout)
                 connection.limit(timeout, "connecting timed out")
-                await connection.connect(address[-1])
+                # The ESP32 port gives no address of IPv6, and its connect() takes the host as it is.
+                await connection.connect(address[-1] or (host, port))
                 if secure:
                     await connection.start_tls(context, host)
                 connection.limit(None)

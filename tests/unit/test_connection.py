@@ -8,7 +8,20 @@ from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, 
 
 import hw.connection as module
 from hw.connection import Dialer
-from wire import LOCAL, Listener, Resolver, descriptors, failure, flood, read, run, settle, unused_port, with_pair
+from wire import (
+    LOCAL,
+    Listener,
+    Resolver,
+    descriptors,
+    failure,
+    flood,
+    has_ipv6,
+    read,
+    run,
+    settle,
+    unused_port,
+    with_pair,
+)
 
 SOON = 20  # ms
 
@@ -27,6 +40,7 @@ class FakeSocket:
         pass
 
     def connect(self, address):
+        self.address = address
         raise self.outcome
 
     def close(self):
@@ -98,6 +112,34 @@ class DialTest(unittest.TestCase):
             connection = await Dialer().dial("station.example", 80)
             connection.close()
             listener.close()
+
+        run(test())
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_an_ipv6_address_is_dialled_and_stands_in_brackets_in_errors(self):
+        async def test():
+            listener = Listener(host="::1")
+            connection = await Dialer().dial("::1", listener.port)
+            peer = await listener.accept()
+            await peer.say(b"hello")
+            self.assertEqual(await read(connection, 5), b"hello")
+            connection.close()
+            peer.close()
+            listener.close()
+            error = await failure(Dialer().dial("::1", listener.port))
+            self.assertEqual(error.errno, ECONNREFUSED)
+            self.assertIn("[::1]:%d: " % listener.port, str(error))
+
+        run(test())
+
+    def test_a_system_that_gives_no_ipv6_address_gets_the_host_as_it_is(self):
+        async def test():
+            module.socket = resolver = Resolver()
+            resolver.getaddrinfo = lambda *_: [(10, 1, 0, "2001:db8::1", None)]  # the ESP32's
+            resolver.socket = FakeSocket
+            FakeSocket.outcome = OSError(127)
+            (await Dialer().dial("2001:db8::1", 443)).close()
+            self.assertEqual(FakeSocket.last.address, ("2001:db8::1", 443))
 
         run(test())
 

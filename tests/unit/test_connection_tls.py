@@ -8,7 +8,20 @@ from errno import EACCES, ECONNABORTED, ETIMEDOUT
 
 import hw.connection as module
 from hw.connection import Dialer
-from wire import LOCAL, Listener, Resolver, certificate, failure, flood, read, run, settle, unused_port, with_pair
+from wire import (
+    LOCAL,
+    Listener,
+    Resolver,
+    certificate,
+    failure,
+    flood,
+    has_ipv6,
+    read,
+    run,
+    settle,
+    unused_port,
+    with_pair,
+)
 
 SOON = 20  # ms
 
@@ -22,6 +35,23 @@ class TlsTest(unittest.TestCase):
             self.assertEqual(await connection.readline(9), b"pong\n")
 
         run(with_pair(test, name="server"))
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_an_ipv6_address_has_to_be_in_the_certificate(self):
+        async def test():
+            listener = Listener("server", host="::1")
+            dialing = asyncio.create_task(Dialer(certificate("ca")).dial("::1", listener.port, True))
+            handshake = asyncio.create_task((await listener.accept()).end())
+            (await dialing).close()
+            await handshake
+            listener.close()
+            listener = Listener("wrong_name", host="::1")
+            dialing = asyncio.create_task(failure(Dialer(certificate("ca")).dial("::1", listener.port, True)))
+            await (await listener.accept()).end()
+            self.assertIn("another host name", str(await dialing))
+            listener.close()
+
+        run(test())
 
     def test_the_name_that_was_dialled_has_to_be_in_the_certificate(self):
         async def test():

@@ -387,6 +387,7 @@ class RedirectTest(Case):
 
     def test_relative_locations_keep_the_address_of_ipv6_hosts(self):
         self.assertEqual(self.follow("http://[::1]:8080/a", "b")[0], ("::1", 8080, False))
+        self.assertEqual(self.follow("http://host/a", "//[2001:db8::1]:8080/b")[0], ("2001:db8::1", 8080, False))
 
     def test_release_pages_may_redirect_to_long_urls(self):
         path = "/release-asset?sig=" + "x" * 1500

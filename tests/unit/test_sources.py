@@ -18,6 +18,17 @@ class ParseUrlTest(unittest.TestCase):
         self.assertEqual(parse_url("http://host/a/b.bin"), ("http", None, None, "host", 80, "/a/b.bin"))
         self.assertEqual(parse_url("https://host/a"), ("https", None, None, "host", 443, "/a"))
 
+    def test_ftp_has_its_own_port_and_a_type_is_left_out(self):
+        self.assertEqual(parse_url("ftp://host/a%20b;type=i"), ("ftp", None, None, "host", 21, "/a%20b"))
+        self.assertEqual(parse_url("FTP://u:p@[::1]:2121/%2Fa?b#c")[1:], (b"u", b"p", "::1", 2121, "/%2Fa?b"))
+        self.assertEqual(parse_url("http://host/a;type=i")[5], "/a;type=i")
+
+    def test_what_would_end_a_command_of_ftp_is_refused(self):
+        for rest in ("u%0a@host/a", "u:p%0D@host/a", "host/a%0D%0ADELE%20b", "host/%00"):
+            self.assertIn("control character", self.refused("ftp://" + rest))
+        self.assertEqual(parse_url("http://u:%0a@host/%0a")[2], b"\n")
+        self.assertIn("%25", self.refused("ftp://host/100%"))
+
     def test_scheme_and_host_lose_their_case_and_the_path_keeps_it(self):
         self.assertEqual(parse_url("HTTP://HoSt:8080/A?B=C"), ("http", None, None, "host", 8080, "/A?B=C"))
 

@@ -65,15 +65,29 @@ def certificate(name):
             assert folder, "tests/certificates not found"
 
 
+def has_ipv6():
+    """Whether this machine has IPv6 at all."""
+    try:
+        probe = socket.socket(socket.AF_INET6)
+        try:
+            probe.bind(socket.getaddrinfo("::1", 0)[0][-1])
+        finally:
+            probe.close()
+        return True
+    except OSError:
+        return False
+
+
 class Listener:
     """A server on loopback that takes what comes, with `name` over TLS as the server with that certificate."""
 
-    def __init__(self, name=None, backlog=5):
+    def __init__(self, name=None, backlog=5, host=LOCAL):
         self._context = None
         if name:
             self._context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate(name), certificate("server_key"))
-        self._socket = socket.socket()
+        self._host = host
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.port = self._bind()
         self._socket.listen(backlog)
@@ -83,7 +97,7 @@ class Listener:
         while True:  # MicroPython can't tell which port the system chose
             port = 20000 + int.from_bytes(os.urandom(2), "big") % 10000
             try:
-                self._socket.bind(socket.getaddrinfo(LOCAL, port)[0][-1])
+                self._socket.bind(socket.getaddrinfo(self._host, port)[0][-1])
                 return port
             except OSError:
                 pass
@@ -198,6 +212,7 @@ class Script:
         self.closed = False
         self.reading = False
         self.limits = []
+        self.timeout = 20000
         self.last_received = time.ticks_ms()
 
     async def idle(self):
