@@ -1,33 +1,27 @@
 """First code after reset: finds the application of the running OTA slot, mounts it and changes into it.
 
 This file stays on the VFS for good; no update replaces it. So it needs nothing but MicroPython, always returns, and
-whatever the slots hold it never makes the charger reset in circles:
+whatever the slots (see tools/build.py) hold it never makes the charger reset in circles:
 
 - a firmware on trial gets a watchdog from here on, so that a hang before the application's first line ends the trial;
-- an application that is missing or damaged ends the trial at once: the reset makes the bootloader go back;
-- without a trial the other slot is tried, if all of it checks and it has not failed before, then the copy on the VFS.
-
-The layout of a slot (an application image and the bundle behind it) is described in tools/build.py.
+- a missing or damaged application or a soft reset ends the trial at once: a hard reset makes the bootloader go back;
+- without a trial the other slot is tried, if all of it checks and it has not failed before, then the copy on the VFS;
+- what then remains is safe mode: MicroPython's prompt on the serial console, no watchdog, and what was found in print.
 """
 
 import binascii
-import hashlib
 import os
 import struct
 
 import machine
-import vfs
 from esp32 import Partition
-
-TRIAL_WATCHDOG = 60000  # ms without a sign of life from a firmware on trial
 
 
 class Slice:
     """A littlefs inside an OTA slot as a read-only block device."""
 
     def __init__(self, partition, start, length, block_size):
-        self.partition = partition
-        self.start = start
+        self.partition, self.start = partition, start
         self.block_size = block_size
         self.blocks = length // block_size
 
@@ -35,15 +29,8 @@ class Slice:
         position = self.start + block * self.block_size + offset
         self.partition.readblocks(position // 4096, buffer, position % 4096)
 
-    def writeblocks(self, block, buffer, offset=0):
-        return -30  # EROFS
-
     def ioctl(self, operation, argument):
-        if operation == 4:
-            return self.blocks
-        if operation == 5:
-            return self.block_size
-        return -30 if operation == 6 else 0
+        return {4: self.blocks, 5: self.block_size, 6: -30}.get(operation, 0)
 
 
 def read(partition, position, length):
@@ -55,6 +42,8 @@ def read(partition, position, length):
 
 def sha256(partition, position, length):
     """Return the SHA-256 of a part of a partition that starts on a block."""
+    import hashlib  # behind the start of the watchdog, and "vfs" likewise: a new MicroPython may lack it
+
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(4096))
     for start in range(0, length, 4096):
@@ -109,15 +98,19 @@ def slot_states(slots):
 
 
 def start():
-    """Find the application, or what comes closest to it."""
+    """Find the application, or what comes closest to it, and change into it."""
     running = Partition(Partition.RUNNING)
     slots = [p.info()[1] & 0xF for p in Partition.find(Partition.TYPE_APP) if p.info()[1] & 0xF0 == 0x10]
     states, active = slot_states(len(slots))
     index = running.info()[1] - 0x10
     on_trial = index == active and states[index] == 1  # PENDING
     if on_trial:
-        machine.WDT(timeout=TRIAL_WATCHDOG)
+        machine.WDT(timeout=60000)  # ms without a sign of life
     try:
+        if on_trial and machine.reset_cause() == machine.SOFT_RESET:
+            raise ValueError("soft reset")
+        import vfs
+
         vfs.mount(find_bundle(running), "/app", readonly=True)
         os.chdir("/app")
         return
@@ -127,22 +120,30 @@ def start():
         print("[BOOT] going back to the firmware before this one")
         machine.reset()
     other = running.get_next_update()
-    if other.info() != running.info() and states.get(other.info()[1] - 0x10) not in (3, 4):  # no failed trial
-        try:
-            find_bundle(other)
-            other.set_boot()
-            print("[BOOT] starting it instead")
-            machine.reset()
-        except (ValueError, OSError) as error:
-            print("[BOOT] %s: %s" % (other.info()[4], error))
-    if "main.py" in os.listdir("/"):
-        print("[BOOT] using the copy on the VFS")
-    else:
-        print("[BOOT] no application anywhere: install one by USB (see README.md)")
+    if other.info() == running.info():
+        return
+    try:
+        state = states.get(other.info()[1] - 0x10)
+        if state in (1, 3, 4):  # PENDING though it doesn't run: the bootloader refused it
+            raise ValueError("failed its trial")
+        vfs.mount(find_bundle(other), "/app", readonly=True)
+        other.set_boot()
+        if state == 2:  # VALID: it has proved itself, and there is nothing to go back to
+            Partition.mark_app_valid_cancel_rollback()
+        print("[BOOT] starting it instead")
+        machine.reset()
+    except Exception as error:
+        print("[BOOT] %s: %s" % (other.info()[4], error))
 
 
 try:
     start()
 except Exception as error:
     print("[BOOT] %r" % error)
+if os.getcwd() == "/":
+    try:
+        os.stat("main.py")
+        print("[BOOT] using the copy on the VFS")
+    except OSError:
+        print("[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again")
 del read, sha256, image_end, find_bundle, slot_states, start  # main.py gets their memory

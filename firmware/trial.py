@@ -6,6 +6,9 @@ the watchdog causes, makes the bootloader go back to the old one.
 
 import asyncio
 
+from micropython import const
+
+_RETRY = const(60)  # seconds until something is written to the journal again that could not be
 _ROLLED_BACK = "the new firmware did not prove itself; the charger is back on the old one"
 
 
@@ -17,16 +20,20 @@ async def run(slots, journal, accepted, deadline, reset, log):
     """
     if slots.unconfirmed() and not await _prove(slots, journal, accepted, deadline, reset, log):
         return
-    if journal.get("status") != "Installing":
-        return
-    if journal.get("slot") == slots.running.index:
-        log("New firmware confirmed")
-        journal.finish("Installed")
-    elif journal.get("tried") and slots.has_record(journal.get("slot")):
-        reason = journal.get("reason", _ROLLED_BACK)
-        log("InstallationFailed: %s" % reason)
-        journal.finish("InstallationFailed", reason)
-    # Else the power failed before set_boot was done or noted, or cost its record: the updater goes on.
+    while journal.get("status") == "Installing":
+        try:
+            if journal.get("slot") == slots.running.index:
+                log("New firmware confirmed")
+                journal.finish("Installed")
+            elif journal.get("tried") and slots.has_record(journal.get("slot")):
+                reason = journal.get("reason", _ROLLED_BACK)
+                log("InstallationFailed: %s" % reason)
+                journal.finish("InstallationFailed", reason)
+            else:
+                return  # the power failed before set_boot was done or noted, or cost its record: the updater goes on
+        except OSError as error:  # a reset would not help, and the next one would come soon
+            log("That can't be recorded: %s" % error)
+            await asyncio.sleep(_RETRY)
 
 
 async def _prove(slots, journal, accepted, deadline, reset, log):

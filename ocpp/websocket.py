@@ -48,7 +48,7 @@ class WebSocket:
         self._control = memoryview(bytearray(_MAX_CONTROL))  # a frame's header, then a control frame's payload
         self._frame = memoryview(bytearray(_SEND_BUFFER))
         self._sending = asyncio.Lock()
-        self._closing = False  # a Close was sent, or the connection dropped
+        self._closing = False  # None: close() was called; True: a Close was sent, or the connection dropped
         self._receiving = False
         self._ended = asyncio.Event()
 
@@ -65,8 +65,13 @@ class WebSocket:
         self._receiving = True
         try:
             while True:
+                await self._connection.idle()
+                if self._closing is False:  # else a limit is set already
+                    self._connection.limit(self._connection.timeout)
                 message = await self._receive()
-                if not self._closing:
+                if self._closing is False:
+                    self._connection.limit(None)
+                if message is not None and not self._closing:
                     return message
         except ConnectionClosed as error:
             await self._finish(error.code, error.reason)
@@ -93,6 +98,7 @@ class WebSocket:
 
     async def close(self, code=1000, reason=""):
         """Do the closing handshake (7.1.2) as far as the server joins in, and drop the connection."""
+        self._closing = self._closing or None
         self._connection.limit(self._patience)
         try:
             await self._send_close(code, reason)
@@ -123,13 +129,20 @@ class WebSocket:
             self.abort()
 
     async def _receive(self):
-        """Read frames until a message is complete (5.4); ConnectionClosed for a Close and for what isn't allowed."""
+        """Read a message, however many frames that takes (5.4), or one control frame: then the message is None.
+
+        ConnectionClosed for a Close and for what isn't allowed.
+        """
         kind = _CONTINUATION
         size = checked = 0
         while True:
+            if kind != _CONTINUATION:
+                await self._connection.idle()  # which lets others run
             final, opcode, length = await self._header()
             if opcode >= _CLOSE:
                 await self._receive_control(opcode, length)
+                if kind == _CONTINUATION:
+                    return None
                 continue
             if (opcode == _CONTINUATION) == (kind == _CONTINUATION):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "fragments out of order")
@@ -158,7 +171,6 @@ class WebSocket:
     async def _header(self):
         """Read the header of a frame (5.2); return whether it is a message's last, opcode, length of its payload."""
         header = self._control
-        await self._connection.idle()
         await self._connection.readexactly(header[:2])
         first = header[0]
         length = header[1]

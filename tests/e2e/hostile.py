@@ -29,7 +29,7 @@ STALL_TIMEOUT = 60_000  # ms without a byte, FirmwareDownloadTimeout's default
 DRIVER = """
 import asyncio, gc, json, os, sys, time
 from asyncio import core
-import hw.connection
+import hw.dialing
 from hw.connection import Dialer
 
 tasks = []
@@ -115,7 +115,7 @@ async def main():
 
 order = json.loads(sys.stdin.readline())
 if order["names"] is not True:
-    hw.connection.socket = Names(hw.connection.socket, order["names"])
+    hw.dialing.socket = Names(hw.dialing.socket, order["names"])
 told = []
 ticks = [0]
 gc.collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from binascii import crc32
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,9 +71,14 @@ class Outcome:
 
 
 async def switch_on(
-    folder: Path, interpreter: Interpreter, flash: Flash, end: str = END, **settings: object
+    folder: Path,
+    interpreter: Interpreter,
+    flash: Flash,
+    end: str = END,
+    prepare: Callable[[Chip], None] = lambda _: None,
+    **settings: object,
 ) -> Outcome:
-    """Run a charger until its serial console says `end`."""
+    """Run a charger until its serial console says `end`. prepare: called right before it is switched on."""
     lines: list[str] = []
     ended = asyncio.Event()
 
@@ -84,6 +90,7 @@ async def switch_on(
 
     chip = Chip(folder, interpreter, serial=serial, speed=SPEED, **settings)  # type: ignore[arg-type]
     chip.insert(flash.content())
+    prepare(chip)
     running = asyncio.create_task(chip.run())
     try:
         async with asyncio.timeout(30):

@@ -14,6 +14,7 @@ SAY = "import os\nprint('application of', {slot!r}, 'in', os.getcwd())\nprint('E
 GOOD_0 = application(SAY.format(slot="ota_0"), "1")
 GOOD_1 = application(SAY.format(slot="ota_1"), "2")
 DAMAGED = application(SAY.format(slot="a damaged slot"), "3", damaged=True)
+SAFE_MODE = "[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again"
 ON_VFS = {"main.py": SAY.format(slot="the VFS").encode()}
 
 
@@ -85,7 +86,7 @@ async def test_the_way_over_the_other_slot_does_not_become_a_circle(tmp_path: Pa
 async def test_without_any_application_it_says_so_and_stays(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,)), REPL)
     assert len(outcome.boots) == 1
-    assert outcome.lines[-2] == "[BOOT] no application anywhere: install one by USB (see README.md)"
+    assert outcome.lines[:-1] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", SAFE_MODE]
 
 
 async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Path, interpreter: Interpreter) -> None:
@@ -95,7 +96,9 @@ async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Pa
     assert "application of the VFS in /" in outcome.lines
 
 
-@pytest.mark.parametrize("main", ["while True:\n    pass\n", "raise ValueError('broken')\n", "import nothing\n"])
+@pytest.mark.parametrize(
+    "main", ["while True:\n    pass\n", "raise ValueError('broken')\n", "import nothing\n", "pass\n"]
+)
 async def test_an_application_on_trial_that_never_gets_going_is_ended_by_the_watchdog(
     tmp_path: Path, interpreter: Interpreter, main: str
 ) -> None:

@@ -201,6 +201,17 @@ def upgraded(data: bytes, then: Behave) -> Behave:
     return behave
 
 
+async def drip_a_frame(stream: Stream) -> None:
+    await stream.upgrade()
+    await stream.drip(frame(TEXT, 1000, b" " * 1000), 0.1)
+
+
+async def drip_fragments(stream: Stream) -> None:
+    await stream.upgrade()
+    await stream.say(frame(TEXT, 0, final=False))
+    await stream.drip((frame(0, 0, final=False) + frame(PING, 0)) * 1000, 0.1, 4)
+
+
 async def nothing_more(stream: Stream) -> None:
     pass
 
@@ -242,6 +253,8 @@ WEBSOCKET = {
     "reset": (upgraded(frame(TEXT, 100), reset), "connection lost (ECONNRESET)", 0),
     "closed in a frame": (upgraded(frame(TEXT, 100), nothing_more), "closed by the other side", 0),
     "dead in a frame": (upgraded(frame(TEXT, 100, b"half"), Stream.hold), "timed out", DIAL),
+    "drip in a frame": (drip_a_frame, "timed out: too slow", DIAL),
+    "drip of fragments": (drip_fragments, "timed out: too slow", DIAL),
     "frame shorter than its length": (upgraded(frame(TEXT, 10, b"short"), nothing_more), "closed by the other side", 0),
     "frame longer than its length": (upgraded(frame(TEXT, 2, b"[]xxxxxx"), Stream.silence), "reserved bit", 0),
     "message too long": (upgraded(frame(TEXT, 16_385, b"x" * 16_385), Stream.silence), "more than 16384 bytes", 0),

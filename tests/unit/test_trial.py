@@ -84,6 +84,41 @@ class TestTrial(unittest.TestCase):
         self.assertEqual(charger.run(accepted=False), None)
         self.assertTrue(charger.journal.busy)
 
+    def test_an_end_that_cannot_be_recorded_is_tried_again_and_resets_nothing(self):
+        self.fail_to_record(1, "Installed")
+        self.fail_to_record(0, "InstallationFailed")
+
+    def fail_to_record(self, running, status):
+        charger = Charger(running=running)
+        whole, slept = charger.store.set, []
+
+        def full(key, value):
+            if len(slept) < 2:
+                raise OSError(5, "NVS is full")
+            whole(key, value)
+
+        async def sleep(seconds):
+            slept.append(seconds)
+
+        charger.store.set = full
+        real, asyncio.sleep = asyncio.sleep, sleep
+        try:
+            self.assertEqual(charger.run(accepted=False), status)
+        finally:
+            asyncio.sleep = real
+        self.assertEqual((slept, charger.resets), ([60, 60], 0))
+
+    def test_a_firmware_that_cannot_be_confirmed_is_left_to_a_reset(self):
+        charger = Charger(on_trial=True)
+
+        def confirm():
+            raise OSError(1, "could not be confirmed")
+
+        charger.slots.confirm = confirm
+        with self.assertRaises(OSError):  # which ends main.py
+            charger.run(accepted=True)
+        self.assertEqual(charger.journal.peek(), None)
+
     def test_a_firmware_flashed_by_usb_is_confirmed_and_nothing_is_told(self):
         charger = Charger(on_trial=True, journal=False)
         self.assertEqual(charger.run(accepted=True), None)

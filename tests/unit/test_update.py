@@ -190,6 +190,21 @@ class TestWrongFiles(unittest.TestCase):
         with self.assertRaises(OSError):
             charger.updater.request(URL, None, None, None)
 
+    def test_a_record_that_fails_behind_set_boot_does_not_call_failed_what_the_next_reset_starts(self):
+        charger = Charger()
+        whole = charger.store.set
+
+        def failing(key, value):
+            if charger.slots.flash.boots:
+                raise OSError(errno.EIO, "NVS is full")
+            whole(key, value)
+
+        charger.store.set = failing
+        charger.update()
+        self.assertEqual(charger.told, ["Downloading", "Downloaded", "Installing"])
+        self.assertEqual(charger.log[-1], "RESET")
+        self.assertTrue(charger.station.held)
+
     def test_a_guard_of_the_slots_ends_the_update(self):
         charger = Charger()
 

@@ -154,6 +154,38 @@ class SameMask:
         return b"\x37\xfa\x21\x3d"
 
 
+class LimitTest(unittest.TestCase):
+    """How long a message may take as a whole. Between messages there is no limit."""
+
+    def limits(self, *incoming):
+        results = []
+        for chunk in CHUNKS:
+            script = Script(b"".join(incoming) + b"\x81", chunk, ends=False)
+            run(self.receive_all(script))
+            results.append([limit is not None and limit == script.timeout for limit in script.limits])
+        self.assertEqual(results[0], results[1])
+        self.assertEqual(results[0], results[2])
+        return results[0]
+
+    async def receive_all(self, script):
+        receiving = asyncio.create_task(failure(_receive_all_of_it(websocket(script))))
+        while script.incoming:
+            await asyncio.sleep_ms(0)
+        await settle()
+        script.ends = True
+        await receiving
+
+    def test_a_message_has_one_limit_from_its_first_byte_to_its_last(self):
+        self.assertEqual(self.limits(frame(TEXT, b"x" * 300)), [True, False, True])
+
+    def test_fragments_and_what_is_between_them_do_not_renew_the_limit(self):
+        parts = [frame(CONTINUATION, b"b", False), frame(PING, b"!"), frame(CONTINUATION, final=False)] * 3
+        self.assertEqual(self.limits(frame(TEXT, b"a", False), *parts, frame(CONTINUATION)), [True, False, True])
+
+    def test_a_control_frame_has_a_limit_too(self):
+        self.assertEqual(self.limits(frame(PING, b"?"), frame(PONG)), [True, False, True, False, True])
+
+
 class FragmentTest(unittest.TestCase):
     def test_fragments_make_one_message(self):
         self.assertEqual(
