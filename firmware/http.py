@@ -21,7 +21,9 @@ _USED_HEADERS = (
 )
 
 
-async def open(address, dial, *, offset=0, validator=None, expected_length=None, timeout=60_000, log=print):
+async def open(
+    address, dial, *, offset=0, validator=None, expected_length=None, connection=None, timeout=60_000, log=print
+):
     """Ask for a file from byte ``offset`` on, follow redirects, and return it as a Source.
 
     address: of sources.parse_url.
@@ -36,8 +38,9 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
     while True:
         name = name_of(address)
         scheme, _, _, host, port, _ = address
-        source = Source(name, await dial(host, port, scheme == "https", timeout=timeout), timeout)
-        opened = False
+        connection = connection or await dial(host, port, scheme == "https", timeout=timeout)
+        source = Source(name, connection, timeout)
+        opened = connection = None
         try:
             await _ask(source.connection, address, offset, validator)
             status, headers = await _head(source)

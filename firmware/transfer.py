@@ -25,33 +25,26 @@ class Interrupted(Exception):
 
 
 class Transfer:
-    """The file of the update in `journal` on its way into `slot`.
+    """The file of the update in the journal on its way into `slot`.
 
-    open_source(offset=, validator=, expected_length=) gives a Source of source.py. open_package(header) checks a
-    package and returns what the journal keeps of it, or None for a plain file; frames(source) gives what decodes it
-    (package.py). How far the flash is written is in the journal, so a new Transfer after a reset goes on with what is
-    there. buffer: a memoryview of PIECE bytes to use.
+    parts: of update.py's Updater. How far the flash is written is in the journal, so a new Transfer after a reset goes
+    on with what is there. buffer: a memoryview of PIECE bytes to use.
 
     Positions on flash count the bytes of the update file, `taken` those of the file on the server, which is the same
     thing unless that is a package.
     """
 
-    def __init__(self, slot, chip_id, journal, open_source, open_package, frames, station, log, buffer):
+    def __init__(self, parts, slot, buffer):
+        self._parts = parts
         self._slot = slot
-        self._chip_id = chip_id
-        self._journal = journal
-        self._open_source = open_source
-        self._open_package = open_package
-        self._frames = frames
-        self._station = station
-        self._log = log
+        self._journal = parts.journal
         self._view = buffer
-        self._eraser = Eraser(slot, journal.get("cut"))
+        self._eraser = Eraser(slot, parts.journal.get("cut"))
         self._written = 0
         self._start_over()
 
     def _start_over(self):
-        self._image = Image(self._chip_id, self._slot.capacity)
+        self._image = Image(self._parts.slots.chip_id, self._slot.capacity)
         if self._written:
             self._eraser.end = 0
         self._written = self._taken = 0
@@ -72,12 +65,12 @@ class Transfer:
     async def erase_ahead(self):
         """Erase what a second's work erases, to save that time later."""
         for _ in range(4):
-            if self._eraser.end < self._slot.capacity and not self._station.charging:
+            if self._eraser.end < self._slot.capacity and not self._parts.station.charging:
                 await self._eraser.step(True)
 
     async def verify(self):
         """Check the whole file as it is on flash; ImageError when it is not what was sent."""
-        image = Image(self._chip_id, self._slot.capacity)
+        image = Image(self._parts.slots.chip_id, self._slot.capacity)
         digest = sha256()
         await self._read_back(image, self._journal.get("written"), digest)
         image.finish()
@@ -108,12 +101,12 @@ class Transfer:
             except Interrupted as error:
                 if self._written <= before:
                     raise
-                self._log("Connection lost at byte %d, resuming: %s" % (self._taken, error))
+                self._parts.log("Connection lost at byte %d, resuming: %s" % (self._taken, error))
         self._image.finish()
         self._journal.note(written=self._written, taken=self._taken)
         await self.verify()
         if self._image.version:
-            self._log("New version: %s" % self._image.version)
+            self._parts.log("New version: %s" % self._image.version)
 
     def _is_complete(self):
         """Whether an earlier Transfer has written all of the file."""
@@ -125,7 +118,8 @@ class Transfer:
         """Take what one connection gives."""
         validator = self._journal.get("validator")
         try:
-            source = await self._open_source(
+            source = await self._parts.open_source(
+                self._journal.get("location"),
                 offset=self._taken if validator else 0,
                 validator=validator,
                 expected_length=self._journal.get("length"),
@@ -134,7 +128,7 @@ class Transfer:
             raise Interrupted(error)
         try:
             if source.offset != self._taken:
-                self._log("The server sends the file from its start: starting over")
+                self._parts.log("The server sends the file from its start: starting over")
                 self._start_over()
             filled = 0 if self._taken else await self._begin(source)
             await self._copy(source, filled)
@@ -145,7 +139,7 @@ class Transfer:
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
         filled = await self._fill(source, self._view[:_HEADER], 0)
         is_package = filled == _HEADER and self._view[: len(_MAGIC)] == _MAGIC
-        package = await self._open_package(self._view[:_HEADER] if is_package else None)
+        package = await self._parts.open_package(self._view[:_HEADER] if is_package else None)
         length = source.length
         if is_package:
             self._taken = _HEADER
@@ -156,8 +150,8 @@ class Transfer:
             raise ImageError("the file has %d bytes, the OTA slot %d" % (length, self._slot.capacity))
         self._journal.note(written=0, length=length, validator=source.validator, package=package)
         if length is not None:
-            self._log("Firmware size: %d bytes" % length)
-        self._log("Downloading firmware...")
+            self._parts.log("Firmware size: %d bytes" % length)
+        self._parts.log("Downloading firmware...")
         return filled
 
     async def _copy(self, source, filled):
@@ -167,7 +161,7 @@ class Transfer:
         total = source.length
         if package:
             total = package["length"]
-            frames = self._frames(source, package["base"])
+            frames = await self._parts.frames(source, package["base"])
         length = PIECE
         while length == PIECE:
             if package:
@@ -215,7 +209,7 @@ class Transfer:
             self._view[start] = 0xFF
         while self._eraser.end <= self._written:
             much = total is None or total - self._written >= _WORTH_A_BLOCK
-            await self._eraser.step(much and not self._station.charging)
+            await self._eraser.step(much and not self._parts.station.charging)
         self._slot.write(self._written, self._view)
         self._written += length
         await asyncio.sleep_ms(0)
@@ -225,4 +219,5 @@ class Transfer:
             tenth = 10 * self._written // total
             if tenth > self._shown:
                 self._shown = tenth
-                self._log("Progress: %d0%%" % tenth)
+                self._parts.log("Progress: %d0%%" % tenth)
+                self._parts.progress("Downloading", 10 * tenth)

@@ -161,22 +161,16 @@ async def update(url, retries):
         await asyncio.sleep_ms(0)
 
     journal = Journal(store, acknowledge)
-    async def open_package(header):
-        return None
+    class Parts:
+        get = progress = forget = lambda *_: None
 
-    updater = Updater(
-        slots,
-        journal,
-        open_source,
-        open_package,
-        None,
-        bench.Clock(),
-        bench.Station(),
-        lambda: "stop",
-        reset,
-        log.append,
-        sleep,
-    )
+        async def open_package(self, header):
+            pass
+
+    parts = Parts()
+    parts.slots, parts.journal, parts.clock, parts.station = slots, journal, bench.Clock(), bench.Station()
+    parts.open_source, parts.reset, parts.log, parts.sleep = open_source, reset, log.append, sleep
+    updater = Updater(parts)
     updater.request(url, None, retries, None)
     task = asyncio.create_task(updater.run())
     await ended.wait()

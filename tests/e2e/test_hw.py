@@ -13,9 +13,11 @@ from slots import Flash, switch_on, with_modules
 AIR = ("depot", "12345678")
 BOARD = [
     "hw/board.py",
+    "hw/evse.py",
     "hw/certificate_error.py",
     "hw/clock.py",
     "hw/connection.py",
+    "hw/dialing.py",
     "hw/slots.py",
     "hw/store.py",
     "hw/wifi.py",
@@ -124,6 +126,11 @@ asyncio.run(main())
         (json.dumps({**CONFIG, "wifi": "depot"}).encode(), 'wrong "wifi"'),
         (json.dumps({**CONFIG, "id": 7}).encode(), 'wrong "id"'),
         (json.dumps({**CONFIG, "ca": "root.pem"}).encode(), "no certificate file /root.pem"),
+        (json.dumps({**CONFIG, "connectors": [{"contactor": 99}]}).encode(), 'wrong "connectors"'),
+        (json.dumps({**CONFIG, "connectors": [{"contactor": 34}]}).encode(), "pin can only be input"),
+        (json.dumps({**CONFIG, "connectors": [{"contactor": "26"}]}).encode(), 'wrong "connectors"'),
+        (json.dumps({**CONFIG, "connectors": [26]}).encode(), 'wrong "connectors"'),
+        (json.dumps({**CONFIG, "connectors": 26}).encode(), 'wrong "connectors"'),
     ],
 )
 async def test_a_wrong_configuration_is_named(
@@ -132,7 +139,7 @@ async def test_a_wrong_configuration_is_named(
     program = """
 from hw import board
 try:
-    board.build(board.load_config(), print)
+    board.build(board.load_config(), lambda tag: print)
 except board.ConfigError as error:
     print(error)
 """
@@ -142,11 +149,43 @@ except board.ConfigError as error:
     assert words in lines[0]
 
 
+async def test_contactors_are_open_at_first_and_switched_one_by_one(tmp_path: Path, interpreter: Interpreter) -> None:
+    program = """
+import machine
+pins = {}
+class Pin(machine.Pin):
+    def value(self, level=None):
+        pins[id(self)] = int(level)
+        return super().value(level)
+machine.Pin = Pin
+from hw import evse
+contactor = evse.build([{"contactor": 26}, {}, {"contactor": 27}], print)
+print(sorted(pins.values()))
+for connector, closed in ((1, True), (3, True), (2, True), (4, True), (1, False)):
+    contactor(connector, closed)
+    print(sorted(pins.values()))
+"""
+    lines = await run(tmp_path, interpreter, program, "hw/evse.py")
+    assert lines == [
+        "[0, 0]",
+        "Connector 1: contactor closed",
+        "[0, 1]",
+        "Connector 3: contactor closed",
+        "[1, 1]",
+        "Connector 2: there is no contactor in config.json that would be closed",
+        "[1, 1]",
+        "Connector 4: there is no contactor in config.json that would be closed",
+        "[1, 1]",
+        "Connector 1: contactor open",
+        "[0, 1]",
+    ]
+
+
 async def test_a_good_configuration_gives_all_parts(tmp_path: Path, interpreter: Interpreter) -> None:
     program = """
 from hw import board
 config = board.load_config()
-print([type(part).__name__ for part in board.build(config, print)])
+print([type(part).__name__ for part in board.build(config, lambda tag: print)])
 """
     lines = await run(tmp_path, interpreter, program, *BOARD, files={"config.json": json.dumps(CONFIG).encode()})
-    assert lines == ["['Clock', 'Store', 'Slots', 'Wifi', 'Dialer']"]
+    assert lines == ["['Clock', 'Store', 'Slots', 'Wifi', 'Dialer', 'closure']"]

@@ -16,6 +16,31 @@ class Reset(BaseException):
     """The charger resets: what ran before is gone."""
 
 
+class Parts:
+    """What the updater works with; plain files only."""
+
+    def __init__(self, charger):
+        self.slots, self.journal, self.clock, self.station = (
+            charger.slots,
+            charger.journal,
+            charger.clock,
+            charger.station,
+        )
+        self.open_source = charger.server.open_source
+        self.reset, self.log, self.sleep = charger.restart, charger.log.append, charger.sleep
+        self.get = lambda key: charger.policy
+        self.told = []  # by progress()
+
+    async def open_package(self, header):
+        pass
+
+    def progress(self, status, percent):
+        self.told.append((status, percent))
+
+    def forget(self, *names):
+        pass  # there is heap enough
+
+
 class Charger:
     """An Updater with all that surrounds it. reset() builds it anew on the same flash and records."""
 
@@ -36,25 +61,7 @@ class Charger:
         gc.collect()
         self.station = bench.Station()
         self.journal = Journal(self.store, lambda: None)
-        self.updater = Updater(
-            self.slots,
-            self.journal,
-            self.server.open_source,
-            self.open_package,
-            self.frames,
-            self.clock,
-            self.station,
-            lambda: self.policy,
-            self.restart,
-            self.log.append,
-            self.sleep,
-        )
-
-    async def open_package(self, header):
-        """Plain files only."""
-
-    def frames(self, source, base):
-        raise NotImplementedError
+        self.updater = Updater(Parts(self))
 
     async def restart(self):
         self.log.append("RESET")

@@ -6,7 +6,7 @@ import time
 import unittest
 from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ENOMEM, ETIMEDOUT
 
-import hw.connection as module
+import hw.dialing as module
 from hw.connection import Dialer
 from wire import (
     LOCAL,
@@ -189,7 +189,7 @@ class DialTest(unittest.TestCase):
             dialer = Dialer()
             for number in range(6):
                 (await dialer.dial("host%d.example" % number, 80)).close()
-            self.assertTrue(len(dialer._addresses) <= 4)
+            self.assertTrue(len(dialer.addresses) <= 4)
             listener.close()
 
         run(test())

@@ -6,7 +6,7 @@ import socket
 import unittest
 from errno import EACCES, ECONNABORTED, ETIMEDOUT
 
-import hw.connection as module
+import hw.dialing as module
 from hw.connection import Dialer
 from wire import (
     LOCAL,
@@ -224,7 +224,7 @@ class TlsTest(unittest.TestCase):
 
         async def test(connection, peer):
             for _ in range(2):
-                await connection.start_tls(Tls(), LOCAL)
+                await module.start_tls(connection, Tls(), LOCAL)
                 await connection.idle()
                 self.assertEqual(await read(connection, 1), b"A")
 

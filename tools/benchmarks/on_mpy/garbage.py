@@ -23,6 +23,7 @@ class Slot:
 
     capacity = _CAPACITY
     label = "memory"
+    chip_id = 0
 
     def __init__(self):
         self.used = array("l", bytes(4 * (_CAPACITY // _SECTOR)))
@@ -44,10 +45,13 @@ class Slot:
         buffer[:] = self.content[position : position + len(buffer)]
 
 
-class Station:
-    """Nobody charges."""
+class Parts:
+    """What a transfer works with; nobody charges, and nobody wants to know."""
 
     charging = False
+
+    def progress(self, status, percent):
+        pass
 
 
 class Store:
@@ -66,17 +70,19 @@ def main():
         dialer = Dialer(file.read())
     address = sources.parse_url(url)
 
-    def open_source(**options):
+    def open_source(location, **options):
         return http.open(address, dialer.dial, log=print, **options)
+
+    async def open_package(header):
+        return None
 
     slot = Slot()
     journal = Journal(Store(), lambda: None)
     journal.begin(location=url, date=None, retries=None, interval=None)
-    async def open_package(header):
-        return None
-
-    buffer = memoryview(bytearray(PIECE))
-    transfer = Transfer(slot, 0, journal, open_source, open_package, None, Station, print, buffer)
+    parts = Parts()
+    parts.slots, parts.journal, parts.station, parts.log = slot, journal, parts, print
+    parts.open_source, parts.open_package = open_source, open_package
+    transfer = Transfer(parts, slot, memoryview(bytearray(PIECE)))
     gc.collect()
     gc.disable()
     asyncio.run(transfer.run())

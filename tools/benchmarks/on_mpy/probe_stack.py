@@ -32,7 +32,7 @@ def begin():
     _watch("running", esp32.NVS, "get_blob", "set_blob")
     _watch("running", builtins, "print")
     _watch("running", Slot, "erase", "write", "read", "set_boot")
-    _watch("running", Connection, "_check", "_set_deadline", "close")
+    _watch("running", Connection, "check", "_set_deadline", "close")
 
 
 def imported():

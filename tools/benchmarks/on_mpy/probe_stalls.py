@@ -33,12 +33,25 @@ def _take(duration):
 def begin():
     """Put the probe in everywhere."""
     esp32.flash._sleep_us = _take
-    from hw.connection import Connection, Dialer
+    from hw.connection import Dialer
     from hw.slots import Slot
 
     _apart(Slot, "set_boot", "set_boot")
-    _apart(Dialer, "_resolve", "DNS")
-    plain = Connection.start_tls
+    plain = Dialer.dial
+
+    async def dial(*arguments, **options):
+        _watch_dialing()
+        return await plain(*arguments, **options)
+
+    Dialer.dial = dial
+
+
+def _watch_dialing():
+    """For each connection anew, as the module is dropped in between."""
+    import hw.dialing
+
+    _apart(hw.dialing, "_resolve", "DNS")
+    plain = hw.dialing.start_tls
 
     async def start_tls(*arguments):
         global _cause, _handshakes
@@ -49,7 +62,7 @@ def begin():
             _handshakes -= 1
             _cause = "TLS"
 
-    Connection.start_tls = start_tls
+    hw.dialing.start_tls = start_tls
 
 
 def imported():

@@ -30,10 +30,16 @@ class Store:
         pass
 
 
-class Station:
-    """Nobody charges."""
+class Parts:
+    """What a transfer works with; nobody charges, and nobody wants to know."""
 
     charging = False
+
+    def log(self, text):
+        pass
+
+    def progress(self, status, percent):
+        pass
 
 
 class Timed(Transfer):
@@ -60,19 +66,21 @@ def _plain(url, partition, buffer):
     return block
 
 
-async def _streamed(dialer, address, slot, watch):
+async def _streamed(dialer, address, slots, slot, watch):
     """The firmware's way."""
     journal = Journal(Store(), lambda: None)
     journal.begin(location="", date=None, retries=None, interval=None)
 
-    def open_source(**options):
-        return http.open(address, dialer.dial, log=lambda *_: None, **options)
+    def open_source(location, **options):
+        return http.open(address, dialer.dial, log=parts.log, **options)
 
     async def open_package(header):
         return None
 
-    buffer = memoryview(bytearray(PIECE))
-    transfer = Timed(slot, 0, journal, open_source, open_package, None, Station, lambda *_: None, buffer)
+    parts = Parts()
+    parts.slots, parts.journal, parts.station = slots, journal, parts
+    parts.open_source, parts.open_package = open_source, open_package
+    transfer = Timed(parts, slot, memoryview(bytearray(PIECE)))
     transfer.watch = watch
     await transfer.run()
 
@@ -104,14 +112,15 @@ async def _main():
     url = settings["url"]
     with open("/ca.pem", "rb") as file:
         dialer = Dialer(file.read())
-    slot = Slots().begin()
+    slots = Slots()
+    slot = slots.begin()
     partition = slot._partition
     buffer = bytearray(_SECTOR)
     watch = Watch()
     gc.threshold(4096)  # as in main.py
     for _ in range(settings["times"]):
         watch.start()
-        await _streamed(dialer, sources.parse_url(url), slot, watch)
+        await _streamed(dialer, sources.parse_url(url), slots, slot, watch)
         watch.tell("verified")
         watch.start()
         blocks = _plain(url, partition, buffer)

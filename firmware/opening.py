@@ -1,0 +1,55 @@
+"""Opening an update file, by the protocol of its location and as what it is packed in. In memory only while it does.
+
+parts: those of Updater, and dial of hw/connection.py's Dialer, and identity() that gives what a package is compared
+with: product, hardware and key (package.py).
+"""
+
+from . import sources
+from .image import ImageError
+
+
+async def source(parts, location, **options):
+    """Return the Source of a file; options as for http.open."""
+    address = sources.parse_url(location)
+    parts.forget("firmware.sources")
+    scheme, _, _, host, port, _ = address
+    options["timeout"] = timeout = 1000 * parts.get("FirmwareDownloadTimeout")
+    options["log"] = parts.log
+    if scheme == "ftp":
+        from . import ftp as protocol
+    else:
+        from . import http as protocol
+    parts.log("Starting firmware download from: " + protocol.name_of(address))
+    if scheme != "ftp":
+        del protocol
+        parts.forget("firmware.http")  # not while TLS is opened, which takes as much
+        options["connection"] = await parts.dial(host, port, scheme == "https", timeout=timeout)
+        from . import http as protocol
+    try:
+        return await protocol.open(address, parts.dial, **options)
+    finally:
+        parts.forget("firmware.ftp", "firmware.http", "firmware.redirect", "firmware.sources")
+
+
+async def package(parts, header):
+    """Return what the journal keeps of a package, None for a plain file (no header). ImageError: not for this charger."""
+    if not header:
+        if parts.get("RequireSignedFirmware"):
+            raise ImageError("it is not signed, and RequireSignedFirmware is on: send a signed package")
+        return None
+    charger = parts.identity()
+    charger.chip_id, charger.floor = parts.slots.chip_id, parts.journal.get("floor", 0)
+    from . import package
+
+    try:
+        return await package.check(header, charger, parts.slots.running)
+    finally:
+        parts.forget("firmware.package", "firmware.signature")
+
+
+async def frames(parts, source, base):
+    """Return what decodes the frames of a package."""
+    from . import frames
+
+    parts.forget("firmware.frames")
+    return frames.Frames(source, parts.slots.running, base)
