@@ -21,9 +21,9 @@ from version import VERSION
 
 
 def logger(tag):
-    """Return a function that writes one line to the serial console."""
+    """Return a function that writes one line to the serial console and to the log."""
     prefix = "[" + tag + "]"
-    return lambda *words: print(prefix, *words)
+    return lambda *words: line(prefix, *words)
 
 
 def forget(*names):
@@ -34,15 +34,32 @@ def forget(*names):
             delattr(sys.modules[package], module)
 
 
+def start():
+    """Start the log; return the function that writes a line."""
+    from hw import log, log_files
+    from hw.clock import Clock
+
+    forget("hw.log", "hw.log_files")
+    return log.start(log_files.begin(machine.reset_cause()), Clock(), forget)
+
+
+line = start()
+del start
+
+
+class Parts:
+    """What the updater works with, as its attributes."""
+
+
 async def run():
     """Run the charger until one of its parts ends, which none of them should."""
     log, log_firmware = logger("OCPP"), logger("FW-OCPP")
     from hw import board
 
     config = board.load_config()
-    clock, store, slots, wifi, dialer = board.build(config, logger("WIFI"))
+    clock, store, slots, wifi, dialer, contactor = board.build(config, logger, forget)
     del board
-    forget("hw.board")
+    forget("hw.board", "hw.evse")
     log("Arus", VERSION, "on", slots.running.label)
 
     configuration = Configuration(store, config.pop("configuration", {}), log, forget)
@@ -58,6 +75,7 @@ async def run():
             return calls.answer(charge_point, action, payload)
         finally:
             forget("ocpp.calls", "ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger")
+            forget("ocpp.diagnostics", "ocpp.transactions")
 
     async def connect():
         await wifi.connected()
@@ -83,25 +101,72 @@ async def run():
         try:
             await session.close()
         finally:
+            line()
             machine.reset()
 
-    async def open_source(location, **options):
-        from firmware import sources  # likewise
+    parts = Parts()
+    parts.slots, parts.journal, parts.clock, parts.station = slots, journal, clock, charge_point
+    parts.get, parts.log, parts.forget, parts.dial = configuration.get, log_firmware, forget, dialer.dial
+    parts.reset, parts.sleep = restart, asyncio.sleep
 
-        address = sources.parse_url(location)
-        forget("firmware.sources")
-        from firmware import http
+    def identity():
+        from hw import board
 
-        log_firmware("Starting firmware download from:", http.name_of(address))
-        timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
-        try:
-            return await http.open(address, dialer.dial, timeout=timeout, log=log_firmware, **options)
-        finally:
-            forget("firmware.http", "firmware.redirect", "firmware.sources")
+        forget("hw.board")
+        return board.Identity(config)
 
-    updater = Updater(slots, journal, open_source, clock, charge_point, restart, log_firmware)
+    def opening(name):
+        async def function(*arguments, **options):
+            from firmware import opening
+
+            forget("firmware.opening")
+            return await getattr(opening, name)(parts, *arguments, **options)
+
+        return function
+
+    parts.identity = identity
+    parts.open_source, parts.open_package, parts.frames = opening("source"), opening("package"), opening("frames")
+    updater = Updater(parts)
     charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
-    charge_point.reset = lambda kind: asyncio.create_task(restart())
+    charge_point.reset = lambda kind: asyncio.create_task(charge_point.transactions("reset", kind, restart))
+    charge_point.store, charge_point.contactor = store, contactor
+    charge_point.log, charge_point.forget = log, forget
+    charge_point.transactions("resume")
+
+    told = None
+
+    def progress(status=None, percent=None):
+        nonlocal told
+        if configuration.get("UpdateProgressDataTransfer"):
+            if not told:
+                from ocpp import update_progress  # most central systems don't want it
+
+                told = update_progress.UpdateProgress(configuration, journal, outbox)
+                del update_progress
+                forget("ocpp.update_progress")
+            told.progress(status, percent)
+
+    parts.progress = progress
+    configuration.on_change("UpdateProgressDataTransfer", progress)
+    progress()  # the reason of a failure may wait since before the reset
+
+    def open_log():
+        line()
+        from hw import log_files
+
+        forget("hw.log_files")
+        return log_files.reader()
+
+    def upload(*request):
+        from firmware import upload
+
+        forget("firmware.upload", "firmware.http", "firmware.sources")
+        timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
+        request += open_log, dialer.dial, lambda: updater.status not in ("Idle", "DownloadScheduled"), forget
+        return upload.run(*request, timeout=timeout, log=logger("DIAGNOSTICS"))
+
+    charge_point.identity = config["id"]  # type: ignore[attr-defined]
+    charge_point.open_log, charge_point.upload = open_log, upload  # type: ignore[attr-defined]
 
     async def update():
         from firmware import trial
@@ -113,13 +178,17 @@ async def run():
         await updater.run()
 
     gc.threshold(4096)
-    await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
+    try:
+        await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
+    finally:
+        for connector in charge_point.connectors[1:]:
+            contactor(connector, False)  # whatever ended it
 
 
 try:
     asyncio.run(run())
 except Exception as error:
-    sys.print_exception(error)
+    line(error)
 print("[MAIN] restarting in 10 seconds; Ctrl-C gives a prompt")
 time.sleep(10)
 machine.reset()

@@ -5,7 +5,7 @@ import asyncio
 from micropython import const
 
 _SECTOR = const(4096)
-_PROBE = const(256)  # bytes that are looked at at a time
+_PROBE = const(128)  # bytes that are looked at at a time
 
 
 class Eraser:

@@ -16,18 +16,16 @@ _BUNDLE_FORMAT = const(1)
 _SECTOR = const(4096)
 _MAX_SEGMENTS = const(16)
 
-_DAMAGED = "the %s is damaged (its SHA-256 differs): build or upload the file again"
-_TOO_EARLY = "the file ends too early: build or upload it again"
-_NO_APPLICATION = "the image carries no application: make the update file with tools/build.py"
-_CHIPS = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 13: "ESP32-C6"}
-
 
 class ImageError(Exception):
     """The file is no firmware for this charger; the text says why and what to do."""
 
 
-def _chip_name(chip_id):
-    return _CHIPS.get(chip_id, "chip id %d" % chip_id)
+def refuse(reason, *details):
+    """Raise the ImageError for a reason of refusals.py."""
+    from . import refusals  # their words would take much of the heap, and mostly in vain
+
+    raise ImageError(refusals.text(reason, details))
 
 
 class Image:
@@ -39,7 +37,7 @@ class Image:
 
     def __init__(self, chip_id, capacity):
         self.version = None  # of the bundle, once its header has passed
-        self.incomplete = _TOO_EARLY  # why the file may not end here, "" where it may
+        self.incomplete = "early"  # why the file may not end here (refusals.py), "" where it may
         self._capacity = capacity
         self._seen = 0  # bytes of the file so far
         self._digest = None  # takes what passes, if there is one
@@ -66,12 +64,12 @@ class Image:
 
     def _check_room(self, length):
         if self._seen + length > self._capacity:
-            raise ImageError("damaged, or larger than the OTA slot of %d bytes" % self._capacity)
+            refuse("room", self._capacity)
 
     def finish(self):
         """Raise ImageError unless the file is complete."""
         if self.incomplete:
-            raise ImageError(self.incomplete)
+            refuse(self.incomplete)
 
     def _layout(self, chip_id):
         """Yield the length of each part of the file in turn. When this goes on, the part is in _field and _digest."""
@@ -79,13 +77,13 @@ class Image:
         self._digest = sha256()
         yield 24
         if field[0] != _IMAGE_MAGIC:
-            raise ImageError("no ESP32 image (first byte 0x%02x, not 0xe9): is the location a web page?" % field[0])
+            refuse("magic", field[0])
         file_chip_id = field[12] | field[13] << 8
         if file_chip_id != chip_id:
-            raise ImageError("built for %s, this charger has an %s" % (_chip_name(file_chip_id), _chip_name(chip_id)))
+            refuse("chip", file_chip_id, chip_id)
         segments = field[1]
         if not 1 <= segments <= _MAX_SEGMENTS or field[23] != 1:
-            raise ImageError("damaged image header: build or upload the file again")
+            refuse("image header")
         for segment in range(segments):
             yield 8
             length = struct.unpack_from("<I", field, 4)[0]
@@ -94,12 +92,12 @@ class Image:
                 yield 80
                 length -= 80
                 if length < 0 or struct.unpack_from("<I", field)[0] != _DESCRIPTOR_MAGIC:
-                    raise ImageError("no application descriptor: is it the combined file for flashing by USB?")
+                    refuse("descriptor")
                 frozen = field[48:53] == b"arus\0"
             yield length
         yield 16 - self._seen % 16  # ends in the checksum, which the digest covers
         yield from self._compare("image")
-        self.incomplete = "" if frozen else _NO_APPLICATION
+        self.incomplete = "" if frozen else "application"
         yield -self._seen % _SECTOR
         yield from self._bundle()
 
@@ -109,11 +107,11 @@ class Image:
         yield 80
         magic, layout, _, length, version, digest = struct.unpack_from("<8sHHI32s32s", field)
         if magic != _BUNDLE_MAGIC or layout != _BUNDLE_FORMAT:
-            raise ImageError("no application bundle of format 1 behind the image: make the file with tools/build.py")
-        self.incomplete = _TOO_EARLY
+            refuse("format")
+        self.incomplete = "early"
         version = version.rstrip(b"\0")
         if not version or min(version) < 0x20 or max(version) > 0x7E:
-            raise ImageError("the bundle's version is no printable ASCII: build the file again")
+            refuse("version")
         yield _SECTOR - 80 - 32
         yield from self._compare("bundle's header")
         self._check_room(length)  # what a header says may also be more than a slice can take
@@ -121,11 +119,11 @@ class Image:
         self._digest = sha256()
         yield length
         if self._digest.digest() != digest:
-            raise ImageError(_DAMAGED % "bundle")
+            refuse("damaged", "bundle")
         self.incomplete = ""
         self._digest = None
         yield 1
-        raise ImageError("there are bytes after the end of the bundle: build the file again")
+        refuse("behind")
 
     def _compare(self, what):
         """Take the SHA-256 that stands in the file behind what it covers."""
@@ -133,4 +131,4 @@ class Image:
         self._digest = None
         yield 32
         if self._field[:32] != digest:
-            raise ImageError(_DAMAGED % what)
+            refuse("damaged", what)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from micropython import const
 
-from .image import ImageError, _chip_name
+from .image import ImageError, refuse
 from .signature import verify
 
 _FORMAT = const(1)
@@ -31,7 +31,7 @@ async def check(header, charger, running):
     if layout != _FORMAT:
         raise ImageError("a package of format %d, this charger takes format %d" % (layout, _FORMAT))
     if chip_id != charger.chip_id:
-        raise ImageError("built for %s, this charger has an %s" % (_chip_name(chip_id), _chip_name(charger.chip_id)))
+        refuse("chip", chip_id, charger.chip_id)
     product = _text(product)
     if product != charger.product:
         raise ImageError("made for product %s, this charger is %s" % (product, charger.product))

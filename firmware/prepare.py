@@ -3,6 +3,7 @@
 from micropython import const
 
 _CLOCK_GRACE = const(300)  # seconds to wait for a clock before a retrieveDate is taken as due
+_STEPS = const(4)  # erases in a second while it waits
 _MOST_RESETS = const(20)  # in one update; more, and the update itself is what resets the charger
 
 
@@ -37,7 +38,9 @@ async def until_due(updater, transfer):
             updater.report("DownloadScheduled")
             parts.log("Firmware download scheduled in %d s" % (date - now))
         else:
-            await transfer.erase_ahead()
+            for _ in range(_STEPS):
+                if transfer.eraser.end < transfer.slot.capacity and not parts.station.charging:
+                    await transfer.eraser.step(True)
         await parts.sleep(1)
 
 

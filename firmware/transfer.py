@@ -1,8 +1,6 @@
 """Copies one file from its source into an OTA slot, checking it on the way, and goes on after an interruption."""
 
 import asyncio
-from binascii import hexlify
-from hashlib import sha256
 
 from micropython import const
 
@@ -35,57 +33,30 @@ class Transfer:
     """
 
     def __init__(self, parts, slot, buffer):
-        self._parts = parts
-        self._slot = slot
-        self._journal = parts.journal
-        self._view = buffer
-        self._eraser = Eraser(slot, parts.journal.get("cut"))
-        self._written = 0
-        self._start_over()
+        self.parts = parts
+        self.slot = slot
+        self.journal = parts.journal
+        self.view = buffer
+        self.eraser = Eraser(slot, parts.journal.get("cut"))
+        self.written = 0
+        self.start_over()
 
-    def _start_over(self):
-        self._image = Image(self._parts.slots.chip_id, self._slot.capacity)
-        if self._written:
-            self._eraser.end = 0
-        self._written = self._taken = 0
+    def start_over(self):
+        self.image = Image(self.parts.slots.chip_id, self.slot.capacity)
+        if self.written:
+            self.eraser.end = 0
+        self.written = self.taken = 0
         self._shown = 0
 
-    async def resume(self):
-        """Check what an earlier Transfer left on flash, so that run() fetches only the rest."""
-        written = self._journal.get("written", 0)
-        self._written = written  # what is there is to be erased if it does not count
+    async def read_back(self, function):
+        """Call "resume" or "verify" of read_back.py."""
+        from . import read_back  # for the moment only
+
         try:
-            await self._read_back(self._image, written)
-        except ImageError:
-            self._start_over()
-            return
-        self._taken = self._journal.get("taken", written)
-        self._eraser.end = written
-
-    async def erase_ahead(self):
-        """Erase what a second's work erases, to save that time later."""
-        for _ in range(4):
-            if self._eraser.end < self._slot.capacity and not self._parts.station.charging:
-                await self._eraser.step(True)
-
-    async def verify(self):
-        """Check the whole file as it is on flash; ImageError when it is not what was sent."""
-        image = Image(self._parts.slots.chip_id, self._slot.capacity)
-        digest = sha256()
-        await self._read_back(image, self._journal.get("written"), digest)
-        image.finish()
-        package = self._journal.get("package")
-        if package and hexlify(digest.digest()).decode() != package["sha256"]:
-            raise ImageError("what the package gave is not what was signed: build it again")
-
-    async def _read_back(self, image, length, digest=None):
-        for position in range(0, length, PIECE):
-            self._slot.read(position, self._view)
-            piece = self._view[: min(PIECE, length - position)]
-            image.feed(piece)
-            if digest:
-                digest.update(piece)
-            await asyncio.sleep_ms(0)
+            await getattr(read_back, function)(self)
+        finally:
+            del read_back
+            self.parts.forget("firmware.read_back")
 
     async def run(self):
         """Fetch the file to its end over as many connections as bring it forward.
@@ -94,90 +65,90 @@ class Transfer:
         when the file is no firmware for this charger; then nothing more is read.
         """
         while not self._is_complete():
-            before = self._written
+            before = self.written
             try:
                 await self._fetch()
                 break
             except Interrupted as error:
-                if self._written <= before:
+                if self.written <= before:
                     raise
-                self._parts.log("Connection lost at byte %d, resuming: %s" % (self._taken, error))
-        self._image.finish()
-        self._journal.note(written=self._written, taken=self._taken)
-        await self.verify()
-        if self._image.version:
-            self._parts.log("New version: %s" % self._image.version)
+                self.parts.log("Connection lost at byte %d, resuming: %s" % (self.taken, error))
+        self.image.finish()
+        self.journal.note(written=self.written, taken=self.taken)
+        await self.read_back("verify")
+        if self.image.version:
+            self.parts.log("New version: %s" % self.image.version)
 
     def _is_complete(self):
         """Whether an earlier Transfer has written all of the file."""
-        package = self._journal.get("package")
-        total = package["length"] if package else self._journal.get("length")
-        return self._written and self._written == total
+        package = self.journal.get("package")
+        total = package["length"] if package else self.journal.get("length")
+        return self.written and self.written == total
 
     async def _fetch(self):
         """Take what one connection gives."""
-        validator = self._journal.get("validator")
+        validator = self.journal.get("validator")
         try:
-            source = await self._parts.open_source(
-                self._journal.get("location"),
-                offset=self._taken if validator else 0,
+            source = await self.parts.open_source(
+                self.journal.get("location"),
+                offset=self.taken if validator else 0,
                 validator=validator,
-                expected_length=self._journal.get("length"),
+                expected_length=self.journal.get("length"),
             )
         except (OSError, MemoryError) as error:  # such as a redirect to a URL of 4 KB
             raise Interrupted(error)
         try:
-            if source.offset != self._taken:
-                self._parts.log("The server sends the file from its start: starting over")
-                self._start_over()
-            filled = 0 if self._taken else await self._begin(source)
+            if source.offset != self.taken:
+                self.parts.log("The server sends the file from its start: starting over")
+                self.start_over()
+            filled = 0 if self.taken else await self._begin(source)
             await self._copy(source, filled)
         finally:
             source.close()
 
     async def _begin(self, source):
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
-        filled = await self._fill(source, self._view[:_HEADER], 0)
-        is_package = filled == _HEADER and self._view[: len(_MAGIC)] == _MAGIC
-        package = await self._parts.open_package(self._view[:_HEADER] if is_package else None)
+        filled = await self._fill(source, self.view[:_HEADER], 0)
+        is_package = filled == _HEADER and self.view[: len(_MAGIC)] == _MAGIC
+        package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
         length = source.length
         if is_package:
-            self._taken = _HEADER
+            self.taken = _HEADER
             filled = 0
             if length not in (None, _HEADER + package["frames"]):
                 raise ImageError("the package has not the length that it tells: upload it again")
-        elif length is not None and length > self._slot.capacity:
-            raise ImageError("the file has %d bytes, the OTA slot %d" % (length, self._slot.capacity))
-        self._journal.note(written=0, length=length, validator=source.validator, package=package)
+        elif length is not None and length > self.slot.capacity:
+            raise ImageError("the file has %d bytes, the OTA slot %d" % (length, self.slot.capacity))
+        self.journal.note(written=0, length=length, validator=source.validator, package=package)
         if length is not None:
-            self._parts.log("Firmware size: %d bytes" % length)
-        self._parts.log("Downloading firmware...")
+            self.parts.log("Firmware size: %d bytes" % length)
+        self.parts.log("Downloading firmware...")
         return filled
 
     async def _copy(self, source, filled):
         """Bring what comes to flash, piece by piece."""
-        package = self._journal.get("package")
-        taken = self._taken
+        package = self.journal.get("package")
+        taken = self.taken
         total = source.length
         if package:
             total = package["length"]
-            frames = await self._parts.frames(source, package["base"])
+            frames = await self.parts.frames(source, package["base"])
         length = PIECE
         while length == PIECE:
             if package:
-                length = min(PIECE, total - self._written)
-                await self._unpack(frames, self._view[:length])
+                length = min(PIECE, total - self.written)
+                await self._unpack(frames, self.view[:length])
             else:
-                length = await self._fill(source, self._view, filled)
+                length = await self._fill(source, self.view, filled)
                 filled = 0
             await self._write(length, total)
-            self._taken = taken + frames.taken if package else self._written
-            if length and self._written % CHECKPOINT == 0:
-                self._journal.note(written=self._written, taken=self._taken)
+            self.taken = taken + frames.taken if package else self.written
+            if length and self.written % CHECKPOINT == 0:
+                self.journal.note(written=self.written, taken=self.taken)
             self._show_progress(total)
-        if total is None and self._image.incomplete:
+        if total is None and self.image.incomplete:
             if length:
-                self._start_over()  # nothing can be written behind a part of a piece
+                self.start_over()  # nothing can be written behind a part of a piece
             raise Interrupted(OSError("the connection closed too early"))
 
     async def _unpack(self, frames, view):
@@ -204,20 +175,20 @@ class Transfer:
         """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
-        self._image.feed(self._view if length == PIECE else self._view[:length])
+        self.image.feed(self.view if length == PIECE else self.view[:length])
         for start in range(length, PIECE):
-            self._view[start] = 0xFF
-        while self._eraser.end <= self._written:
-            much = total is None or total - self._written >= _WORTH_A_BLOCK
-            await self._eraser.step(much and not self._parts.station.charging)
-        self._slot.write(self._written, self._view)
-        self._written += length
+            self.view[start] = 0xFF
+        while self.eraser.end <= self.written:
+            much = total is None or total - self.written >= _WORTH_A_BLOCK
+            await self.eraser.step(much and not self.parts.station.charging)
+        self.slot.write(self.written, self.view)
+        self.written += length
         await asyncio.sleep_ms(0)
 
     def _show_progress(self, total):
         if total:
-            tenth = 10 * self._written // total
+            tenth = 10 * self.written // total
             if tenth > self._shown:
                 self._shown = tenth
-                self._parts.log("Progress: %d0%%" % tenth)
-                self._parts.progress("Downloading", 10 * tenth)
+                self.parts.log("Progress: %d0%%" % tenth)
+                self.parts.progress("Downloading", 10 * tenth)

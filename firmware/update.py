@@ -1,6 +1,6 @@
 """One firmware update, from the request to the reset that starts the new firmware.
 
-Updater._update reads from top to bottom like the state table below; everything that has to survive a reset is in the
+Updater._update reads from top to bottom like the state table in transitions.py; everything that has to survive a reset is in the
 journal before it is acted upon. What comes before the download is in prepare.py, what follows it in install.py: while a
 TLS session is opened for the download, neither of them takes any of the heap.
 """
@@ -15,17 +15,6 @@ from .transfer import PIECE, Interrupted, Transfer
 _ATTEMPTS = const(3)  # when the request does not say
 _RETRY_INTERVAL = const(60)  # seconds, likewise
 _MOST_UNSENT = const(32)
-
-# Which status may follow which (the vocabulary of OCPP 2.0.1, None: no update). A step that isn't here is a bug.
-TRANSITIONS = {
-    None: ("DownloadScheduled", "Downloading", "InstallationFailed"),
-    "DownloadScheduled": ("Downloading", "InstallationFailed"),
-    "Downloading": ("Downloaded", "DownloadFailed"),
-    "Downloaded": ("InstallScheduled", "Installing", "InstallationFailed"),
-    "InstallScheduled": ("Installing", "InstallationFailed"),
-    "Installing": ("Installed", "InstallationFailed"),
-}
-
 
 class Busy(Exception):
     """The request can't be taken now; the text says why and what to do."""
@@ -105,9 +94,10 @@ class Updater:
         self.parts.progress(status, None)
 
     def _check(self, status):
-        before = self.parts.journal.get("status")
-        if status not in TRANSITIONS[before]:
-            raise RuntimeError("no way from %s to %s" % (before, status))
+        from . import transitions
+
+        self.parts.forget("firmware.transitions")
+        transitions.check(self.parts.journal.get("status"), status)
 
     async def _update(self):
         """The whole update. It can be entered anew after a reset at any line: the journal tells what is done."""
@@ -115,7 +105,7 @@ class Updater:
         try:
             slot, transfer = await self._prepare()
             if journal.get("status") in ("Downloaded", "InstallScheduled", "Installing"):
-                await transfer.verify()
+                await transfer.read_back("verify")
             else:
                 await self._download(transfer)
                 self.report("Downloaded")
@@ -153,7 +143,7 @@ class Updater:
         if journal.get("status") != "Downloading":
             self.report("Downloading")
         else:
-            await transfer.resume()
+            await transfer.read_back("resume")
         retries = journal.get("retries")
         attempts = _ATTEMPTS if retries is None else max(1, retries)
         interval = journal.get("interval")
@@ -183,3 +173,4 @@ class Updater:
         self.parts.journal.finish(status, str(error))
         self.parts.progress(status, None)
         self.parts.station.release()
+        self.parts.forget("firmware.refusals")

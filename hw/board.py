@@ -1,6 +1,7 @@
 """The parts of this charger, built from config.json."""
 
 import json
+from binascii import a2b_base64
 
 from .clock import Clock
 from .connection import Dialer
@@ -32,11 +33,20 @@ def load_config(path="/config.json"):
     return config
 
 
-def build(config, log):
-    """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer)."""
+def build(config, logger, forget):
+    """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer, contactor).
+
+    logger(tag) gives a function that logs; forget(module names) drops modules that have done their part.
+    """
+    from . import evse  # for this only
+
+    try:
+        contactor = evse.build(config.pop("connectors", ()), logger("EVSE"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError('/config.json has wrong "connectors", right is [{"contactor": pin}]: %s' % error)
     network = config.pop("wifi")
-    wifi = Wifi(network.get("ssid"), network.get("key"), log)
-    return Clock(), Store("arus"), Slots(), wifi, Dialer(_certificate(config))
+    wifi = Wifi(network.get("ssid"), network.get("key"), logger("WIFI"))
+    return Clock(), Store("arus"), Slots(forget), wifi, Dialer(_certificate(config), forget), contactor
 
 
 def _certificate(config):
@@ -48,3 +58,17 @@ def _certificate(config):
             return file.read()
     except OSError:
         raise ConfigError("there is no certificate file /%s" % name)
+
+
+class Identity:
+    """What a package has to be made for: product, hardware (a number) and key (DER SubjectPublicKeyInfo, or None)."""
+
+    def __init__(self, config):
+        self.product = config["model"]
+        self.hardware = config.get("hardware", 0)
+        self.key = None
+        name = config.get("firmware_key")
+        if name:
+            with open("/" + name) as file:
+                lines = file.read().split("\n")
+            self.key = a2b_base64("".join(line for line in lines if line[:1] != "-"))

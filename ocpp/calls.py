@@ -10,6 +10,9 @@ from .rpc import CallError
 _PROFILES = {
     "ChangeConfiguration": "core",
     "GetConfiguration": "core",
+    "GetDiagnostics": "firmware_management",
+    "RemoteStartTransaction": "transactions",
+    "RemoteStopTransaction": "transactions",
     "Reset": "core",
     "TriggerMessage": "remote_trigger",
     "UpdateFirmware": "firmware_management",
@@ -17,9 +20,8 @@ _PROFILES = {
 # Calls of OCPP 1.6 and of its security extension that a charge point may get, whether it has handlers for them or not.
 _STANDARD = (
     "CancelReservation CertificateSigned ChangeAvailability ClearCache ClearChargingProfile DataTransfer "
-    "DeleteCertificate ExtendedTriggerMessage GetCompositeSchedule GetDiagnostics GetInstalledCertificateIds "
-    "GetLocalListVersion GetLog InstallCertificate RemoteStartTransaction RemoteStopTransaction ReserveNow "
-    "SendLocalList SetChargingProfile SignedUpdateFirmware UnlockConnector"
+    "DeleteCertificate ExtendedTriggerMessage GetCompositeSchedule GetInstalledCertificateIds GetLocalListVersion "
+    "GetLog InstallCertificate ReserveNow SendLocalList SetChargingProfile SignedUpdateFirmware UnlockConnector"
 )
 
 
@@ -39,7 +41,7 @@ def check(payload, fields):
     """Raise the CallError due for a payload that doesn't match.
 
     fields: {name: (type, limit, required)}. The limit is for str the greatest length or the allowed values, for int the
-    greatest value (the lowest is 0), for list (type, limit) of its items.
+    greatest value (the lowest is 0), for list (type, limit) of its items; None: any.
     """
     for name, (kind, limit, required) in fields.items():
         if name in payload:
@@ -54,6 +56,8 @@ def check(payload, fields):
 def _check_value(name, value, kind, limit):
     if type(value) is not kind:
         raise CallError("TypeConstraintViolation", name + " has the wrong type")
+    if limit is None:
+        return
     if kind is list:
         for item in value:
             _check_value(name, item, *limit)

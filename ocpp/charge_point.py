@@ -1,40 +1,73 @@
 """The charge point as the central system sees it: its connectors."""
 
+import asyncio
+
+from micropython import const
+
 from .timestamps import format_time
+
+_NOTE = const(300)  # seconds between the times noted for a transaction that power may end
+_RUNNING = ("Preparing", "Charging")  # the statuses with a transaction
 
 
 class ChargePoint:
-    """The connectors' statuses, and a queue of the outbox with their notifications.
+    """The connectors' statuses, and a queue of the outbox with their notifications and the transactions' messages.
 
     connectors: how many, connector 0 (the charge point as a whole) not counted. clock.now() gives Unix seconds or None.
-    The handlers in the profiles' modules find the other parts here: configuration, session, updater, reset(kind).
+    The handlers in the profiles' modules find the other parts here: configuration, session, updater, reset(kind), log,
+    store, forget(module name), contactor(connector, closed). Of transactions it has only what has to be at hand at any
+    time; transactions.py does the rest, and is in memory only while it does.
     """
 
     def __init__(self, connectors, outbox, clock):
         self.configuration = self.session = self.updater = self.reset = None
+        self.log = self.store = self.forget = self.contactor = None
+        self.clock = clock
         self.connectors = range(connectors + 1)  # the connectorIds
+        self.unsent = 0  # messages of transactions that the central system has not answered
         self._statuses = ["Available"] * (connectors + 1)
         self._changed = []  # connectors whose status the central system doesn't know
         self._head = None
-        self._connector = 0  # whose notification it is
+        self._connector = None  # whose notification it is; None: it is a transaction's message
         self._refusals = 0
+        self._held = False
+        self._ended = asyncio.Event()  # of a transaction
+        self._task = None
         self._outbox = outbox
-        self._clock = clock
         outbox.add(self)
 
     def status_notification(self, connector):
         """Return the payload of StatusNotification.req for a connector."""
         payload = {"connectorId": connector, "errorCode": "NoError", "status": self._statuses[connector]}
-        now = self._clock.now()
+        now = self.clock.now()
         if now is not None:
             payload["timestamp"] = format_time(now)
         return payload
 
+    def status(self, connector):
+        """Return the ChargePointStatus of a connector."""
+        return self._statuses[connector]
+
     def set_status(self, connector, status):
-        """Give a connector a ChargePointStatus (7.7) and report it if it is a new one."""
-        if self._statuses[connector] != status:
-            self._statuses[connector] = status
-            self._report(connector)
+        """Give a connector a ChargePointStatus (7.7) and report it if it is a new one.
+
+        While the connectors are held one that gets free is Unavailable at once.
+        """
+        if self._held and status in ("Available", "Finishing"):
+            status = "Unavailable"
+        if self._statuses[connector] == status:
+            return
+        self._statuses[connector] = status
+        self._report(connector)
+        if self.charging:
+            if not self._task:
+                self._task = asyncio.create_task(self._keep())
+        elif self._task:
+            self._task.cancel()
+            self._task = None
+            self._ended.set()
+            if self._held:
+                self.set_status(0, "Unavailable")
 
     def _report(self, connector):
         if connector not in self._changed:
@@ -48,26 +81,66 @@ class ChargePoint:
             self._report(connector)
 
     def hold(self):
-        """Take all connectors out of service while a firmware is being installed; a reset puts them back, too."""
+        """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""
+        self._held = True
         for connector in self.connectors:
-            self.set_status(connector, "Unavailable")
+            if not (self.status(connector) in _RUNNING if connector else self.charging):
+                self.set_status(connector, "Unavailable")
 
     def release(self):
         """Put the connectors back into service."""
+        self._held = False
         for connector in self.connectors:
-            self.set_status(connector, "Available")
+            if self.status(connector) not in _RUNNING:
+                self.set_status(connector, "Available")
+
+    @property
+    def charging(self):
+        """Whether a transaction runs."""
+        return any(status in self._statuses for status in _RUNNING)
+
+    async def until_free(self):
+        """Wait until no transaction runs."""
+        while self.charging:
+            self._ended.clear()
+            await self._ended.wait()
+
+    async def stop_charging(self, reason):
+        """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash."""
+        self.transactions("stop_all", reason)
+
+    async def _keep(self):
+        """While a transaction runs, note the time now and then: it would end with that if power failed."""
+        while True:
+            await asyncio.sleep(_NOTE)
+            self.transactions("note")
+
+    def transactions(self, function, *arguments):
+        """Call a function of transactions.py."""
+        try:
+            from . import transactions
+
+            return getattr(transactions, function)(self, *arguments)
+        finally:
+            self.forget("ocpp.transactions")
 
     def peek(self):
-        """Return the StatusNotification that is to be sent next, the same until pop(); None if there is none."""
-        if self._head is None and self._changed:
-            self._connector = self._changed.pop(0)
-            self._head = "StatusNotification", self.status_notification(self._connector)
+        """Return the message that is to be sent next, the same until pop(); None if there is none."""
+        if self._head is None:
+            if self._changed:
+                self._connector = self._changed.pop(0)
+                self._head = "StatusNotification", self.status_notification(self._connector)
+            elif self.unsent:
+                self._connector = None
+                self._head = self.transactions("peek")
         return self._head
 
-    def pop(self, refused=False):
-        """The StatusNotification that peek() gave was answered."""
-        self._head = None
+    def pop(self, answer):
+        """The message that peek() gave was answered; answer: None for a CALLERROR."""
+        if self._connector is None:
+            self.transactions("pop", answer)
         # SteVe up to 3.14.1 may refuse one of the first, when several come in a row: it takes that one later.
-        if refused and self._refusals < len(self._statuses):
+        elif answer is None and self._refusals < len(self._statuses):
             self._refusals += 1
             self._report(self._connector)
+        self._head = None

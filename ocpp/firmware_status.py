@@ -10,7 +10,7 @@ class FirmwareStatuses:
     def __init__(self, journal):
         self._journal = journal
 
-    def pop(self, refused=False):
+    def pop(self, answer=None):
         """The status that peek() gave was answered, be it with a CALLERROR."""
         self._journal.pop()
 

@@ -12,8 +12,8 @@ _PAUSE = const(30_000)  # ms before a message that wasn't answered is sent again
 class Outbox:
     """Sends what is in its queues, one message at a time; the queue added first goes first.
 
-    A queue has peek() -> (action, payload) of its head, or None, and pop(refused), which forgets the head for good;
-    refused: whether the answer was a CALLERROR. Until pop() is called peek() gives the same head, since it may have to
+    A queue has peek() -> (action, payload) of its head, or None, and pop(answer), which forgets the head for good;
+    answer: the payload, None for a CALLERROR. Until pop() is called peek() gives the same head, since it may have to
     be sent again. A queue that gets something new to send calls wake().
     """
 
@@ -37,27 +37,30 @@ class Outbox:
             await session.accepted.wait()
             self._news.clear()
             for queue in self._queues:
-                head = queue.peek()
-                if head:
-                    await self._deliver(session, queue, head)
+                if await self._deliver(session, queue):
                     break
             else:
                 await self._news.wait()
 
-    async def _deliver(self, session, queue, head):
-        action, payload = head
-        refused = False
+    async def _deliver(self, session, queue):
+        """Send the head of a queue. Return whether there was one."""
+        action = "the next message"
+        answer = None
         try:
+            head = queue.peek()
+            if not head:
+                return False
+            action, payload = head
             try:
-                await session.call(action, payload)
+                answer = await session.call(action, payload)
             except CallError as error:
                 # An answer, too: the central system has it, and doesn't want it.
                 self._log("%s was answered with %s" % (action, error))
-                refused = True
-            queue.pop(refused)
+            queue.pop(answer)
         except (OSError, MemoryError) as error:
             self._log("%s will be sent again: %s" % (action, error))
             try:
                 await asyncio.wait_for_ms(self._news.wait(), self._pause)
             except asyncio.TimeoutError:
                 pass
+        return True

@@ -25,6 +25,10 @@ def _trigger_message(charge_point, payload):
     elif requested == "FirmwareStatusNotification":
         status = charge_point.updater.status
         requests = [{"status": _NEAREST.get(status, status)}]
+    elif requested == "DiagnosticsStatusNotification":
+        from . import diagnostics
+
+        requests = [{"status": diagnostics.of(charge_point).status}]
     else:
         return {"status": "NotImplemented"}
     if not connectors or not session.takes_requests:

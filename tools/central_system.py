@@ -115,6 +115,9 @@ class CentralSystem:
     `boot_status`  the status in the answer to BootNotification; `boot_interval` its interval in seconds
     `refusal`      an HTTP status with which every upgrade is refused, or None
     `password`     of every charge point, for Basic authentication; None: not checked
+    `id_tags`      idTag → AuthorizationStatus; those that are not in it are Accepted
+
+    `transactions` are those that were started, by their ids, which are given from 1 on.
     """
 
     def __init__(
@@ -137,20 +140,23 @@ class CentralSystem:
         self.boot_interval = 14400
         self.refusal: HTTPStatus | None = None
         self.answers: dict[str, Answer] = {
-            "Authorize": answer(idTagInfo={"status": "Accepted"}),
+            "Authorize": lambda payload: self._id_tag_info(payload["idTag"]),
             "BootNotification": self._boot,
-            "DataTransfer": answer(status="Rejected"),
+            "DataTransfer": _data_transfer,
             "Heartbeat": lambda _: {"currentTime": timestamp()},
             "SignCertificate": answer(status="Accepted"),
-            "StartTransaction": answer(idTagInfo={"status": "Accepted"}, transactionId=1),
+            "StartTransaction": self._start_transaction,
+            "StopTransaction": self._stop_transaction,
             **{
                 action: answer()
                 for action in (
                     "DiagnosticsStatusNotification FirmwareStatusNotification LogStatusNotification MeterValues "
-                    "SecurityEventNotification SignedFirmwareStatusNotification StatusNotification StopTransaction"
+                    "SecurityEventNotification SignedFirmwareStatusNotification StatusNotification"
                 ).split()
             },
         }
+        self.id_tags: dict[str, str] = {}
+        self.transactions: dict[int, Payload] = {}
         self._tls = tls
         self._identities = identities
         self.password = password
@@ -420,6 +426,25 @@ class CentralSystem:
 
     def _boot(self, _: Payload) -> Payload:
         return {"status": self.boot_status, "currentTime": timestamp(), "interval": self.boot_interval}
+
+    def _id_tag_info(self, tag: str) -> Payload:
+        return {"idTagInfo": {"status": self.id_tags.get(tag, "Accepted")}}
+
+    def _start_transaction(self, payload: Payload) -> Payload:
+        """The same one again, identical, is a repetition: its transaction is known already."""
+        known = [transaction for transaction, start in self.transactions.items() if start == payload]
+        transaction = known[0] if known else len(self.transactions) + 1
+        self.transactions[transaction] = payload
+        return {"transactionId": transaction, **self._id_tag_info(payload["idTag"])}
+
+    def _stop_transaction(self, payload: Payload) -> Payload:
+        if payload["transactionId"] not in self.transactions:
+            self.violations.append(f"StopTransaction of an unknown transaction {payload['transactionId']}")
+        return self._id_tag_info(payload["idTag"]) if "idTag" in payload else {}
+
+
+def _data_transfer(payload: Payload) -> Payload:
+    return {"status": "Accepted" if payload["vendorId"] == "Arus" else "UnknownVendorId"}
 
 
 def timestamp() -> str:

@@ -7,10 +7,13 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import build
+import packages
+import packages_keys
 from central_system import CentralSystem, Frame
 from environment import REPOSITORY
 from simulator.chip import Chip, SimulatorError, Timing
@@ -18,13 +21,15 @@ from simulator.interpreter import Interpreter
 from simulator.manufacture import OTA_4MIB
 from webserver import Request, WebServer
 
-OLD, NEW = "1.0.0", "2.0.0"
+BEFORE, OLD, NEW = "0.9.0", "1.0.0", "2.0.0"
 IDENTITY = "CP1"
+PRODUCT = "Desk"
 FILE = f"arus-{NEW}.bin"
+KEY_FILE = "firmware_key.pem"
 # An ampersand, which SteVe sends as &amp;
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
-HEAP = 80 * 1024
+HEAP = 100 * 1024
 TRIAL_DEADLINE = 60  # seconds of the chip's time; on a busy desk whose time is sped up, that is little
 SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
 WIFI = ("desk", "simulated")
@@ -35,8 +40,10 @@ CERTIFICATES = REPOSITORY / "tests" / "certificates"
 class Desk:
     """Use it with `async with`: the charger, with version OLD in its first slot, is switched on when that is entered.
 
+    In its other slot is BEFORE, `slot1`: what an update finds there.
+
     `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
-    `lines` is the serial log. `tls` makes it wss and https. `csms`, `identity`, `password` and `ca` (PEM or DER) attach
+    `lines` is the serial log. `tls` makes it wss and https. `key` signs the packages. `csms`, `identity`, `password` and `ca` (PEM or DER) attach
     the charger to another central system than the desk's own. `record` keeps what simulator/recording.py needs.
     """
 
@@ -55,7 +62,8 @@ class Desk:
         csms: str | None = None,
         identity: str = IDENTITY,
         password: str | None = None,
-        configuration: Mapping[str, int] | None = None,
+        configuration: Mapping[str, int | str] | None = None,
+        key: packages_keys.PrivateKey | None = None,
         serial: Callable[[str], None] = lambda _: None,
         request: Callable[[Request], None] = lambda _: None,
     ) -> None:
@@ -75,6 +83,7 @@ class Desk:
             record=record,
             air=WIFI,
         )
+        self._key = key
         self._ca = (CERTIFICATES / "ca.pem").read_bytes() if tls else ca
         self._csms = csms
         self._show = serial
@@ -82,14 +91,16 @@ class Desk:
             "id": identity,
             "wifi": {"ssid": WIFI[0], "key": WIFI[1]},
             "vendor": "Arus",
-            "model": "Desk",
+            "model": PRODUCT,
             "configuration": {"TrialDeadline": TRIAL_DEADLINE, **(configuration or {})},
+            **({"firmware_key": KEY_FILE} if key else {}),
             **({"password": password} if password else {}),
             **({"ca": "ca.pem"} if self._ca else {}),
         }
 
     async def __aenter__(self) -> Self:
         slot0 = self.update_file(OLD)
+        self.slot1 = self.update_file(BEFORE)
         if len(slot0) > SLOT:
             raise build.BuildError(
                 f"MicroPython and the application have {len(slot0):,} bytes, an OTA slot {SLOT:,}: "
@@ -103,8 +114,9 @@ class Desk:
             "boot.py": (REPOSITORY / "boot.py").read_bytes(),
             "config.json": json.dumps(self._config).encode(),
             **({"ca.pem": self._ca} if self._ca else {}),
+            **({KEY_FILE: packages_keys.public_pem(self._key.public_key())} if self._key else {}),
         }
-        self.chip.manufacture(slot0, files)
+        self.chip.manufacture(slot0, files, self.slot1)
         self._running = asyncio.create_task(self.chip.run())
         return self
 
@@ -136,11 +148,21 @@ class Desk:
         """An update file with this version of the application, some of its files replaced."""
         return build.update_file(self.image, build.bundle(build.application(version, extra), version))
 
-    async def update(self, path: str = FILE + QUERY, retries: int | None = 3, retry_interval: int | None = 10) -> None:
+    def package(self, file: bytes | None = None, **options: Any) -> bytes:
+        """That update file as a package for this charger; options as for packages.package."""
+        assert self._key
+        options = {"product": PRODUCT, "release": 2, **options}
+        return packages.package(file or self.update_file(), self._key, **options)
+
+    async def update(
+        self,
+        path: str = FILE + QUERY,
+        retries: int | None = 3,
+        retry_interval: int | None = 10,
+        date: datetime | None = None,
+    ) -> None:
         """Have the central system send UpdateFirmware."""
-        await self.central.update_firmware(
-            self.identity, self.web.url(path), retries=retries, retry_interval=retry_interval
-        )
+        await self.central.update_firmware(self.identity, self.web.url(path), date, retries, retry_interval)
 
     # ---- what became of it
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A web server for update files, with range requests; tests and scenarios give it faults.
+"""A web server for update files, with range requests, and for what chargers upload; tests and scenarios give it faults.
 
-On its own it serves a folder to chargers, for SteVe and the like host no files:
+On its own it serves a folder to chargers, for SteVe and the like host no files, and takes their uploads into another:
 
-    python3 tools/webserver.py FOLDER [--port PORT]
+    python3 tools/webserver.py FOLDER [--port PORT] [--uploads FOLDER]
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ from typing import Self
 from urllib.parse import quote, unquote
 
 PIECE = 4096  # bytes sent at a time; the size of a chunk
+LARGEST_UPLOAD = 1 << 20
 
 
 @dataclass
 class Fault:
     """What is wrong with the answers for one path; several things may be."""
 
-    path: str
+    path: str  # "*": all
     times: int | None = None  # so many answers, then the path's next fault has its turn; None: all
+    method: str = ""  # only requests with this method
+    # While it is uploaded
+    take: int | None = None  # bytes that are read, then the connection is closed
     # Instead of the file
     status: int = 0
     location: str = ""  # redirects there, with 302 if no status is given
@@ -62,14 +66,15 @@ class Request:
     path: str  # with the query
     headers: dict[str, str]
     status: int = 0
-    sent: int = 0  # bytes of the body
+    sent: int = 0  # bytes of the body, or of an upload's body received
 
 
 class WebServer:
     """Listens from `start()` to `stop()`, on the same port when started again; or use it with `async with`.
 
     To be changed at any time:
-    `files`     name → content, or a folder
+    `files`     name → content (a dict takes uploads, too), or a folder
+    `uploads`   the folder for uploads if `files` is one; None: they are refused
     `faults`    what goes wrong; of several for a path the first that is not used up
     `log`       is given each request when its answer has ended, however it did
     To be read: `requests`, all so far.
@@ -80,12 +85,14 @@ class WebServer:
         files: Mapping[str, bytes] | Path,
         faults: Iterable[Fault] = (),
         *,
+        uploads: Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         log: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self.files = files
+        self.uploads = uploads
         self.faults = list(faults)
         self.requests: list[Request] = []
         self.host = host
@@ -145,9 +152,13 @@ class WebServer:
         request = Request(method, target, {name.lower(): value.strip() for name, _, value in fields})
         self.requests.append(request)
         path = unquote(target.partition("?")[0]).lstrip("/")
-        fault = self._fault(path)
-        headers, body = self._answer(request, path, fault)
+        fault = self._fault(path, method)
         try:
+            upload = method in ("PUT", "POST")
+            content = await self._receive(request, reader, fault) if upload else b""
+            if content is None:
+                return
+            headers, body = (self._take if upload else self._answer)(request, path, fault, content)
             writer.write(_head(request.status, headers))
             while fault.endless_headers:
                 writer.write(b"X-More: and more\r\n")
@@ -163,14 +174,65 @@ class WebServer:
             await asyncio.sleep(fault.down)
             await self.start()
 
-    def _answer(self, request: Request, path: str, fault: Fault) -> tuple[dict[str, str], bytes]:
+    async def _receive(self, request: Request, reader: asyncio.StreamReader, fault: Fault) -> bytes | None:
+        """Return the body of an upload, as much of it as is taken; None when the connection is to be closed."""
+        length = request.headers.get("content-length", "")
+        chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"
+        content = b""
+        while chunked or len(content) < int(length or 0):
+            if fault.take is not None and len(content) >= fault.take:
+                return None
+            if len(content) > LARGEST_UPLOAD:
+                request.status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                break
+            if chunked:
+                size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
+                content += (await reader.readexactly(size + 2))[:-2]
+                if not size:
+                    break
+            else:
+                most = int(length) if fault.take is None else min(int(length), fault.take)
+                piece = await reader.read(min(fault.piece, most - len(content)))
+                if not piece:
+                    return None
+                content += piece
+            request.sent = len(content)
+        if not chunked and not length:
+            request.status = HTTPStatus.LENGTH_REQUIRED
+        return content
+
+    def _take(self, request: Request, path: str, fault: Fault, content: bytes) -> tuple[dict[str, str], bytes]:
+        """Store an upload, or decide on another status; return the headers and the body of the answer."""
+        request.status = fault.status or request.status or (HTTPStatus.FOUND if fault.location else 0)
+        if not request.status and isinstance(self.files, Path):
+            folder = self.uploads and self.uploads.resolve()
+            file = folder and (folder / path).resolve()
+            if not folder or not file:
+                request.status = HTTPStatus.METHOD_NOT_ALLOWED
+            elif not file.is_relative_to(folder) or not file.parent.is_dir() or file.is_dir():
+                request.status = HTTPStatus.NOT_FOUND
+            else:
+                request.status = HTTPStatus.NO_CONTENT if file.exists() else HTTPStatus.CREATED
+                file.write_bytes(content)
+        elif not request.status and isinstance(self.files, dict):
+            request.status = HTTPStatus.NO_CONTENT if path in self.files else HTTPStatus.CREATED
+            self.files[path] = content
+        return self._page(request, fault)
+
+    def _page(self, request: Request, fault: Fault) -> tuple[dict[str, str], bytes]:
+        """Return an answer that is no file."""
+        page = f"<!DOCTYPE html><title>{request.status}</title><h1>{request.status}</h1>\n".encode()
+        if request.status == HTTPStatus.NO_CONTENT:
+            return fault.headers, b""
+        headers = {"Location": fault.location, "Content-Type": "text/html", "Content-Length": str(len(page))}
+        return headers | fault.headers, page
+
+    def _answer(self, request: Request, path: str, fault: Fault, _: bytes) -> tuple[dict[str, str], bytes]:
         """Decide on the status; return the headers and the body."""
         file = self._file(path)
         if fault.location or fault.status or not file:
             request.status = fault.status or (HTTPStatus.FOUND if fault.location else HTTPStatus.NOT_FOUND)
-            page = f"<!DOCTYPE html><title>{request.status}</title><h1>{request.status}</h1>\n".encode()
-            headers = {"Location": fault.location, "Content-Type": "text/html", "Content-Length": str(len(page))}
-            return headers | fault.headers, page
+            return self._page(request, fault)
         content, modified = file
         tag = hashlib.sha256(content).hexdigest()[:16]
         headers = {"ETag": f'"{tag}"', "Last-Modified": formatdate(modified, usegmt=True), "Accept-Ranges": "bytes"}
@@ -221,9 +283,9 @@ class WebServer:
         if fault.chunked and fault.cut_after is None:
             writer.write(b"0\r\n\r\n")
 
-    def _fault(self, path: str) -> Fault:
+    def _fault(self, path: str, method: str) -> Fault:
         for fault in self.faults:
-            if fault.path.lstrip("/") == path and fault.times != 0:
+            if fault.path.lstrip("/") in (path, "*") and fault.times != 0 and fault.method in ("", method):
                 if fault.times:
                     fault.times -= 1
                 return fault
@@ -246,8 +308,8 @@ def _head(status: int, headers: dict[str, str]) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
-async def serve(folder: Path, names: list[str], port: int) -> None:
-    """Serve files of a folder to the network; show their URLs, and each request."""
+async def serve(folder: Path, names: list[str], port: int, uploads: Path | None) -> None:
+    """Serve files of a folder to the network, and take uploads into another; show their URLs, and each request."""
 
     def log(request: Request) -> None:
         asked = request.headers.get("range", "")
@@ -258,9 +320,11 @@ async def serve(folder: Path, names: list[str], port: int) -> None:
         with suppress(OSError):
             probe.connect(("192.0.2.1", 9))
         address = probe.getsockname()[0]
-    async with WebServer(folder, host="", port=port, log=log) as server:
+    async with WebServer(folder, host="", port=port, uploads=uploads, log=log) as server:
         for name in names:
             print(server.url(quote(name), host=address))
+        if uploads:
+            print(f"{server.url('', host=address)} takes uploads into {uploads}, from anybody who can reach it")
         await asyncio.Event().wait()
 
 
@@ -268,13 +332,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve update files to chargers, with range requests, until Ctrl-C.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--uploads", type=Path, metavar="FOLDER", help="take uploads (GetDiagnostics) into this folder")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     if not folder.is_dir():
         parser.error(f"{folder} is not a folder")
+    if arguments.uploads and not arguments.uploads.is_dir():
+        parser.error(f"{arguments.uploads} is not a folder")
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(folder, names, arguments.port))
+        asyncio.run(serve(folder, names, arguments.port, arguments.uploads))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ BOARD = [
     "hw/clock.py",
     "hw/connection.py",
     "hw/dialing.py",
+    "hw/otadata.py",
     "hw/slots.py",
     "hw/store.py",
     "hw/wifi.py",
@@ -139,7 +140,7 @@ async def test_a_wrong_configuration_is_named(
     program = """
 from hw import board
 try:
-    board.build(board.load_config(), lambda tag: print)
+    board.build(board.load_config(), lambda tag: print, print)
 except board.ConfigError as error:
     print(error)
 """
@@ -185,7 +186,7 @@ async def test_a_good_configuration_gives_all_parts(tmp_path: Path, interpreter:
     program = """
 from hw import board
 config = board.load_config()
-print([type(part).__name__ for part in board.build(config, lambda tag: print)])
+print([type(part).__name__ for part in board.build(config, lambda tag: print, print)])
 """
     lines = await run(tmp_path, interpreter, program, *BOARD, files={"config.json": json.dumps(CONFIG).encode()})
     assert lines == ["['Clock', 'Store', 'Slots', 'Wifi', 'Dialer', 'closure']"]

@@ -130,6 +130,8 @@ async def answer(options, data):
     charge_point.configuration, charge_point.session = configuration, session
     charge_point.updater = Updater(None, journal, None, clock, charge_point, None, log)
     charge_point.reset = resets.append
+    charge_point.store = store
+    charge_point.log = charge_point.contactor = charge_point.forget = log
     tasks = [asyncio.create_task(session.run()), asyncio.create_task(outbox.run(session))]
     calm = not options["answers"]
     try:

@@ -20,7 +20,7 @@ def attempt(action):
 
 async def run(folder: Path, interpreter: Interpreter, program: str, slots: int = 2, **flash: object) -> Outcome:
     """Run a program in an application that has hw/slots.py, in as many slots."""
-    content = with_modules(f"{PROGRAM}{program}\nprint('END')\n", "hw/slots.py")
+    content = with_modules(f"{PROGRAM}{program}\nprint('END')\n", "hw/slots.py", "hw/otadata.py")
     return await switch_on(folder, interpreter, Flash((content,) * slots, **flash), heap=None)  # type: ignore[arg-type]
 
 

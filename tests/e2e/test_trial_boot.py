@@ -124,7 +124,7 @@ async def test_power_lost_during_mark_valid_is_back_on_the_old_firmware(
 ) -> None:
     """Operations 1 and 2 are the bootloader's: NEW becomes PENDING."""
     confirm = "from hw.slots import Slots\nslots = Slots()\nif slots.unconfirmed():\n    slots.confirm()\n"
-    content = with_modules(confirm + SAY, "hw/slots.py")
+    content = with_modules(confirm + SAY, "hw/slots.py", "hw/otadata.py")
     flash = Flash((content, content), ON_TRIAL)
     outcome = await switch_on(tmp_path, interpreter, flash, prepare=cut(at, how), heap=None)
     assert outcome.boots == [("ota_1", "power on"), ("ota_0", "power on")]
@@ -143,7 +143,7 @@ async def test_with_no_record_left_that_counts_a_trial_is_still_a_trial(
         "    slots.begin().set_boot()\n    machine.reset()\n"
     )
     main = main.replace("not failed", "machine.reset_cause() == machine.PWRON_RESET") + SAY
-    content = with_modules(main, "hw/slots.py")
+    content = with_modules(main, "hw/slots.py", "hw/otadata.py")
     flash = Flash((content, content), ((0, ABORTED), (1, ABORTED)))
     outcome = await switch_on(tmp_path, interpreter, flash, heap=None)
     assert [slot for slot, _ in outcome.boots] == ["ota_0", "ota_1", "ota_0"]

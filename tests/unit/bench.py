@@ -119,6 +119,7 @@ class Server:
         self.data = data
         self.validator = validator
         self.length = len(data) if length else None
+        self.flip = None  # where a bit is wrong on the way
         self.cuts = []
         self.refusals = []  # errors that the next connections meet
         self.requests = []  # offsets asked for
@@ -136,6 +137,7 @@ class Source:
         self.length = server.length
         self.validator = server.validator
         self._data = server.data
+        self._flip = server.flip
         self._position = offset
         self._end = len(server.data) if cut is None else min(offset + cut, len(server.data))
 
@@ -143,7 +145,9 @@ class Source:
         count = min(len(view), self._end - self._position, 1440)
         if not count and self._end < len(self._data):
             raise OSError(errno.ECONNRESET, "connection reset")
-        view[:count] = self._data[self._position : self._position + count]
+        view[:count] = memoryview(self._data)[self._position : self._position + count]
+        if self._flip is not None and 0 <= self._flip - self._position < count:
+            view[self._flip - self._position] ^= 1
         self._position += count
         return count
 

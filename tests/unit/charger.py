@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 
 import bench
 import update_files
@@ -38,7 +39,11 @@ class Parts:
         self.told.append((status, percent))
 
     def forget(self, *names):
-        pass  # there is heap enough
+        """Drop modules, as main.py does."""
+        for name in names:
+            if sys.modules.pop(name, None):
+                package, _, module = name.rpartition(".")
+                delattr(sys.modules[package], module)
 
 
 class Charger:

@@ -34,7 +34,7 @@ class Answer(unittest.TestCase):
         self.assertEqual(kinds, ["Soft"])
 
     def test_standard_action_without_a_handler_is_not_supported(self):
-        for action in ("ClearCache", "GetDiagnostics", "ExtendedTriggerMessage", "SignedUpdateFirmware", "GetLog"):
+        for action in ("ClearCache", "GetLocalListVersion", "ExtendedTriggerMessage", "SignedUpdateFirmware", "GetLog"):
             self.assertEqual(self.code(action, {}), "NotSupported", action)
 
     def test_other_action_is_not_implemented(self):

@@ -1,8 +1,9 @@
+import asyncio
 import unittest
 
 from ocpp.charge_point import ChargePoint
 from ocpp.rpc import CallError
-from scripted import Clock
+from scripted import Clock, Store, ended, run
 
 
 class Outbox:
@@ -24,6 +25,9 @@ class Fixture:
         self.outbox = Outbox()
         self.clock = Clock(seconds)
         self.charge_point = ChargePoint(connectors, self.outbox, self.clock)
+        self.charge_point.forget = lambda name: None
+        self.charge_point.log = self.charge_point.contactor = lambda *_: None
+        self.charge_point.store = Store()
 
     def sent(self):
         """Everything that the outbox would send now, as (connectorId, status)."""
@@ -32,7 +36,7 @@ class Fixture:
             action, payload = self.charge_point.peek()
             assert action == "StatusNotification"
             statuses.append((payload["connectorId"], payload["status"]))
-            self.charge_point.pop()
+            self.charge_point.pop({})
         return statuses
 
 
@@ -99,7 +103,7 @@ class Statuses(unittest.TestCase):
         self.assertEqual(fixture.charge_point.peek(), head)
         self.assertEqual(head[1]["status"], "Unavailable")
         self.assertEqual(head[1]["timestamp"], "2026-08-21T12:00:00Z")
-        fixture.charge_point.pop()
+        fixture.charge_point.pop({})
         self.assertEqual(fixture.sent(), [(1, "Available")])
 
     def test_a_refused_notification_comes_again_after_the_others_but_not_for_ever(self):
@@ -108,8 +112,77 @@ class Statuses(unittest.TestCase):
         order = []
         while fixture.charge_point.peek() and len(order) < 9:
             order.append(fixture.charge_point.peek()[1]["connectorId"])
-            fixture.charge_point.pop(refused=True)
+            fixture.charge_point.pop(None)
         self.assertEqual(order, [0, 1, 0, 1])
+
+
+class Charging(unittest.TestCase):
+    """What the updater uses; test_transactions.py has the transactions themselves."""
+
+    def test_connectors_with_a_transaction_stay_as_they_are_when_they_are_held(self):
+        async def test():
+            fixture = Fixture(connectors=2)
+            charge_point = fixture.charge_point
+            charge_point.set_status(2, "Preparing")
+            charge_point.set_status(2, "Charging")
+            self.assertTrue(charge_point.charging)
+            fixture.sent()
+            charge_point.hold()
+            self.assertEqual(fixture.sent(), [(1, "Unavailable")])
+
+        run(test())
+
+    def test_a_held_connector_goes_from_charging_to_unavailable(self):
+        async def test():
+            fixture = Fixture(connectors=2)
+            charge_point = fixture.charge_point
+            charge_point.set_status(2, "Charging")
+            charge_point.hold()
+            fixture.sent()
+            charge_point.set_status(2, "Finishing")
+            self.assertFalse(charge_point.charging)
+            charge_point.set_status(2, "Available")
+            self.assertEqual(sorted(fixture.sent()), [(0, "Unavailable"), (2, "Unavailable")])
+            charge_point.release()
+            self.assertEqual(fixture.sent(), [(0, "Available"), (1, "Available"), (2, "Available")])
+
+        run(test())
+
+    def test_a_connector_that_is_finishing_when_it_is_held_is_unavailable_at_once(self):
+        fixture = Fixture()
+        fixture.charge_point.set_status(1, "Finishing")
+        fixture.charge_point.hold()
+        self.assertEqual(sorted(fixture.sent()), [(0, "Unavailable"), (1, "Unavailable")])
+        fixture.charge_point.set_status(1, "Available")  # its StopTransaction was answered
+        self.assertEqual(fixture.sent(), [])
+
+    def test_release_leaves_a_transaction_alone(self):
+        async def test():
+            fixture = Fixture(connectors=2)
+            fixture.charge_point.set_status(1, "Charging")
+            fixture.charge_point.hold()
+            fixture.sent()
+            fixture.charge_point.release()
+            self.assertEqual(fixture.sent(), [(2, "Available")])
+
+        run(test())
+
+    def test_until_free_waits_for_the_last_transaction(self):
+        async def test():
+            fixture = Fixture(connectors=2)
+            charge_point = fixture.charge_point
+            await charge_point.until_free()
+            charge_point.set_status(1, "Charging")
+            charge_point.set_status(2, "Preparing")
+            task = asyncio.create_task(charge_point.until_free())
+            for connector in (1, 2):
+                for _ in range(5):
+                    await asyncio.sleep_ms(0)
+                self.assertFalse(task.done())
+                charge_point.set_status(connector, "Finishing")
+            await ended(task)
+
+        run(test())
 
 
 if __name__ == "__main__":

@@ -32,7 +32,11 @@ class Values(unittest.TestCase):
         for key, (default, lowest, highest, _) in KEYS.items():
             value = configuration.get(key)
             self.assertEqual(value, default)
-            self.assertTrue(lowest <= (value if isinstance(value, int) else len(value)) <= highest or value == b"", key)
+            if isinstance(lowest, tuple):
+                self.assertTrue(value in lowest, key)
+            elif not isinstance(value, bool):
+                size = value if isinstance(value, int) else len(value)
+                self.assertTrue(lowest <= size <= highest or value == b"", key)
 
     def test_changed_value_has_its_type_and_survives_a_reset(self):
         fixture = Fixture()
@@ -139,6 +143,72 @@ class StoredContent(unittest.TestCase):
         log = []
         self.assertEqual(Configuration(Broken(), {}, log.append).get("HeartbeatInterval"), 14400)
         self.assertEqual(len(log), 1)
+
+
+class Choices(unittest.TestCase):
+    def test_boolean_is_true_or_false(self):
+        fixture = Fixture()
+        self.assertIs(fixture.configuration.get("UpdateProgressDataTransfer"), False)
+        for text, value in (("true", True), ("false", False), ("True", True), ("FALSE", False)):
+            self.assertEqual(fixture.configuration.set("UpdateProgressDataTransfer", text), "Accepted")
+            self.assertIs(fixture.configuration.get("UpdateProgressDataTransfer"), value)
+            self.assertIs(fixture.again().get("UpdateProgressDataTransfer"), value)
+        for text in ("", "1", "0", "yes", "on", "true ", "truefalse", "None"):
+            self.assertEqual(fixture.configuration.set("UpdateProgressDataTransfer", text), "Rejected", text)
+
+    def test_text_with_a_few_values_takes_only_these(self):
+        fixture = Fixture()
+        self.assertEqual(fixture.configuration.get("UpdateWhileCharging"), "stop")
+        for text in ("wait", "download", "stop"):
+            self.assertEqual(fixture.configuration.set("UpdateWhileCharging", text), "Accepted")
+            self.assertEqual(fixture.configuration.get("UpdateWhileCharging"), text)
+            self.assertEqual(fixture.again().get("UpdateWhileCharging"), text)
+        for text in ("", "never", "stop,wait", "s", "true"):
+            self.assertEqual(fixture.configuration.set("UpdateWhileCharging", text), "Rejected", text)
+        self.assertTrue("stop, wait, download" in fixture.log[-1])
+
+    def test_config_json_may_have_them_as_json_or_as_text(self):
+        for value in (True, "true", "True"):
+            self.assertIs(
+                Fixture(UpdateProgressDataTransfer=value).configuration.get("UpdateProgressDataTransfer"), True
+            )
+        fixture = Fixture(UpdateProgressDataTransfer=1, UpdateWhileCharging=False)
+        self.assertIs(fixture.configuration.get("UpdateProgressDataTransfer"), False)
+        self.assertEqual((fixture.configuration.get("UpdateWhileCharging"), len(fixture.log)), ("stop", 2))
+
+    def test_item_shows_a_boolean_in_the_standards_words(self):
+        configuration = Fixture(UpdateProgressDataTransfer=True).configuration
+        self.assertEqual(item(configuration, "UpdateProgressDataTransfer")["value"], "true")
+        self.assertEqual(item(configuration, "RequireSignedFirmware")["value"], "false")
+        self.assertEqual(item(configuration, "UpdateWhileCharging")["value"], "stop")
+
+
+class RequireSignedFirmware(unittest.TestCase):
+    def test_it_can_be_switched_on_but_not_off(self):
+        fixture = Fixture()
+        self.assertEqual(fixture.configuration.set("RequireSignedFirmware", "false"), "Accepted")  # it is
+        self.assertEqual(fixture.configuration.set("RequireSignedFirmware", "true"), "Accepted")
+        self.assertEqual(fixture.configuration.set("RequireSignedFirmware", "true"), "Accepted")
+        self.assertEqual(fixture.configuration.set("RequireSignedFirmware", "false"), "Rejected")
+        self.assertTrue("only config.json" in fixture.log[-1])
+        self.assertIs(fixture.configuration.get("RequireSignedFirmware"), True)
+        again = fixture.again()
+        self.assertIs(again.get("RequireSignedFirmware"), True)
+        self.assertEqual(again.set("RequireSignedFirmware", "false"), "Rejected")
+
+    def test_config_json_has_the_last_word_at_the_start(self):
+        stored = b'{"RequireSignedFirmware": "true"}'
+        self.assertIs(Fixture(stored, RequireSignedFirmware=False).configuration.get("RequireSignedFirmware"), False)
+        self.assertIs(Fixture(stored).configuration.get("RequireSignedFirmware"), True)
+        stored = b'{"RequireSignedFirmware": "false"}'
+        self.assertIs(Fixture(stored, RequireSignedFirmware=True).configuration.get("RequireSignedFirmware"), True)
+
+    def test_what_config_json_has_wrong_does_not_switch_it_off(self):
+        stored = b'{"RequireSignedFirmware": "true"}'
+        for value in ("no", 0, None, []):
+            fixture = Fixture(stored, RequireSignedFirmware=value)
+            self.assertIs(fixture.configuration.get("RequireSignedFirmware"), True)
+            self.assertEqual(len(fixture.log), 1)
 
 
 class AuthorizationKey(unittest.TestCase):

@@ -81,7 +81,7 @@ class TriggerMessage(unittest.TestCase):
             self.assertEqual(self.refused('{"requestedMessage":"%s","connectorId":3}' % message), "Rejected")
 
     def test_message_that_is_not_there_is_not_implemented(self):
-        for message in ("MeterValues", "DiagnosticsStatusNotification", "Foo"):
+        for message in ("MeterValues", "LogStatusNotification", "Foo"):
             self.assertEqual(self.refused('{"requestedMessage":"%s"}' % message), "NotImplemented")
 
     def test_nothing_is_triggered_when_nothing_may_be_sent(self):

@@ -53,6 +53,9 @@ class Parts:
     def progress(self, status, percent):
         pass
 
+    def forget(self, *names):
+        pass
+
 
 class Store:
     """Keeps nothing."""

@@ -41,13 +41,16 @@ class Parts:
     def progress(self, status, percent):
         pass
 
+    def forget(self, *names):
+        pass
+
 
 class Timed(Transfer):
     """Tells when the download is over and the reading back begins."""
 
-    async def verify(self):
+    async def read_back(self, function):
         self.watch.tell("streamed")
-        await super().verify()
+        await super().read_back(function)
 
 
 def _plain(url, partition, buffer):
@@ -114,7 +117,7 @@ async def _main():
         dialer = Dialer(file.read())
     slots = Slots()
     slot = slots.begin()
-    partition = slot._partition
+    partition = slot.partition
     buffer = bytearray(_SECTOR)
     watch = Watch()
     gc.threshold(4096)  # as in main.py
