@@ -34,32 +34,39 @@ def forget(*names):
             delattr(sys.modules[package], module)
 
 
-def start():
+def late(module, function, *bound):
+    """Return a function, its first arguments bound, of a module that is in memory only while the function runs."""
+
+    def call(*arguments, **options):
+        __import__(module)
+        run = getattr(sys.modules[module], function)
+        forget(module)
+        return run(*bound, *arguments, **options)
+
+    return call
+
+
+def start_log():
     """Start the log; return the function that writes a line."""
-    from hw import log, log_files
     from hw.clock import Clock
 
-    forget("hw.log", "hw.log_files")
-    return log.start(log_files.begin(machine.reset_cause()), Clock(), forget)
+    file = late("hw.log_files", "begin")(machine.reset_cause())
+    return late("hw.log", "start")(file, Clock(), forget)
 
 
-line = start()
-del start
+line = start_log()
 
 
 class Parts:
-    """What the updater works with, as its attributes."""
+    """What those work with that are in memory only for a moment, as its attributes."""
 
 
 async def run():
     """Run the charger until one of its parts ends, which none of them should."""
     log, log_firmware = logger("OCPP"), logger("FW-OCPP")
-    from hw import board
-
-    config = board.load_config()
-    clock, store, slots, wifi, dialer, contactor = board.build(config, logger, forget)
-    del board
-    forget("hw.board", "hw.evse")
+    config = late("hw.board", "load_config")()
+    clock, store, slots, wifi, dialer, contactor = late("hw.board", "build")(config, logger, forget)
+    forget("hw.evse")
     log("Arus", VERSION, "on", slots.running.label)
 
     configuration = Configuration(store, config.pop("configuration", {}), log, forget)
@@ -67,35 +74,22 @@ async def run():
     charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
     journal = Journal(store, outbox.wake)
     outbox.add(FirmwareStatuses(journal))
+    answer = late("ocpp.calls", "answer", charge_point)
+    tell = late("ocpp.update_progress", "tell")
+    boot = late("ocpp.core", "boot_notification")(config, VERSION)
+    forget("ocpp.keys")
 
     def dispatch(action, payload):
-        from ocpp import calls  # only to answer: several KB of heap less in between
-
         try:
-            return calls.answer(charge_point, action, payload)
+            return answer(action, payload)
         finally:
-            forget("ocpp.calls", "ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger")
-            forget("ocpp.diagnostics", "ocpp.transactions")
+            forget("ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger", "ocpp.diagnostics")
+            forget("ocpp.transactions")
 
     async def connect():
         await wifi.connected()
-        from ocpp import handshake  # likewise
-
         password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
-        url = handshake.station_url(config["csms"], config["id"])
-        user = config["id"] if password else None
-        try:
-            return await handshake.connect(url, dialer.dial, user=user, password=password)
-        finally:
-            forget("ocpp.handshake")
-
-    from ocpp import core
-
-    boot = core.boot_notification(config, VERSION)
-    del core
-    forget("ocpp.core", "ocpp.keys")
-    session = Session(connect, dispatch, boot, configuration, clock, log)
-    session.on_accepted += [charge_point.report_all, outbox.wake]
+        return await late("ocpp.handshake", "connect_station")(config["csms"], config["id"], password, dialer.dial)
 
     async def restart():
         try:
@@ -104,78 +98,36 @@ async def run():
             line()
             machine.reset()
 
-    parts = Parts()
-    parts.slots, parts.journal, parts.clock, parts.station = slots, journal, clock, charge_point
-    parts.get, parts.log, parts.forget, parts.dial = configuration.get, log_firmware, forget, dialer.dial
-    parts.reset, parts.sleep = restart, asyncio.sleep
-
-    def identity():
-        from hw import board
-
-        forget("hw.board")
-        return board.Identity(config)
-
-    def opening(name):
-        async def function(*arguments, **options):
-            from firmware import opening
-
-            forget("firmware.opening")
-            return await getattr(opening, name)(parts, *arguments, **options)
-
-        return function
-
-    parts.identity = identity
-    parts.open_source, parts.open_package, parts.frames = opening("source"), opening("package"), opening("frames")
-    updater = Updater(parts)
-    charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
-    charge_point.reset = lambda kind: asyncio.create_task(charge_point.transactions("reset", kind, restart))
-    charge_point.store, charge_point.contactor = store, contactor
-    charge_point.log, charge_point.forget = log, forget
-    charge_point.transactions("resume")
-
-    told = None
-
     def progress(status=None, percent=None):
-        nonlocal told
         if configuration.get("UpdateProgressDataTransfer"):
-            if not told:
-                from ocpp import update_progress  # most central systems don't want it
-
-                told = update_progress.UpdateProgress(configuration, journal, outbox)
-                del update_progress
-                forget("ocpp.update_progress")
-            told.progress(status, percent)
-
-    parts.progress = progress
-    configuration.on_change("UpdateProgressDataTransfer", progress)
-    progress()  # the reason of a failure may wait since before the reset
-
-    def open_log():
-        line()
-        from hw import log_files
-
-        forget("hw.log_files")
-        return log_files.reader()
-
-    def upload(*request):
-        from firmware import upload
-
-        forget("firmware.upload", "firmware.http", "firmware.sources")
-        timeout = 1000 * configuration.get("FirmwareDownloadTimeout")
-        request += open_log, dialer.dial, lambda: updater.status not in ("Idle", "DownloadScheduled"), forget
-        return upload.run(*request, timeout=timeout, log=logger("DIAGNOSTICS"))
-
-    charge_point.identity = config["id"]  # type: ignore[attr-defined]
-    charge_point.open_log, charge_point.upload = open_log, upload  # type: ignore[attr-defined]
+            tell(parts, status, percent)
 
     async def update():
-        from firmware import trial
-
         deadline = configuration.get("TrialDeadline")
-        await trial.run(slots, journal, session.accepted, deadline, restart, log_firmware)
-        del trial
-        forget("firmware.trial")
+        await late("firmware.trial", "run")(slots, journal, session.accepted, deadline, restart, log_firmware)
         await updater.run()
+
+    session = Session(connect, dispatch, boot, configuration, clock, log)
+    session.on_accepted += [charge_point.report_all, outbox.wake]
+    parts = Parts()
+    parts.slots, parts.journal, parts.clock, parts.station, parts.outbox = slots, journal, clock, charge_point, outbox
+    parts.get, parts.log, parts.forget, parts.dial = configuration.get, log_firmware, forget, dialer.dial
+    parts.reset, parts.sleep, parts.progress, parts.told = restart, asyncio.sleep, progress, None
+    parts.identity = late("hw.board", "Identity", config)
+    parts.open_source = late("firmware.opening", "source", parts)
+    parts.open_package = late("firmware.opening", "package", parts)
+    parts.frames = late("firmware.opening", "frames", parts)
+    parts.open_log = charge_point.open_log = late("hw.log_files", "reader", line)
+    parts.log_upload = logger("DIAGNOSTICS")
+    parts.updater = updater = Updater(parts)
+    charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
+    charge_point.reset = lambda kind: asyncio.create_task(charge_point.transactions("reset", kind, restart))
+    charge_point.store, charge_point.contactor, charge_point.identity = store, contactor, config["id"]
+    charge_point.log, charge_point.forget = log, forget
+    charge_point.upload = late("firmware.opening", "upload", parts)
+    charge_point.transactions("resume")
+    configuration.on_change("UpdateProgressDataTransfer", progress)
+    progress()  # the reason of a failure may wait since before the reset
 
     gc.threshold(4096)
     try:

@@ -16,8 +16,8 @@ class Eraser:
     sectors are the way round it.
     """
 
-    def __init__(self, slot, careful):
-        self.end = 0
+    def __init__(self, slot, careful, end):
+        self.end = end
         self._slot = slot
         self._careful = careful
         self._probe = bytearray(_PROBE)

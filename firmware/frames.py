@@ -1,18 +1,20 @@
-"""What a package carries: frames of at most 2,050 bytes that give 2,048 bytes of the update file each.
+"""What a package carries: frames of at most 2,054 bytes that give 2,048 bytes of the update file each.
 
 UPDATE_FILES.md describes them. A frame depends on no other, so decoding can go on at any of them.
 """
 
 import asyncio
 import struct
+from binascii import crc32
 from io import BytesIO
 
 from deflate import RAW, DeflateIO
 from micropython import const
 
-from .image import ImageError
+from .errors import ImageError
 
 _LARGEST = const(2048)
+_HEAD = const(6)
 _LENGTH = const(0x0FFF)
 _OPERATIONS = const(0x4000)
 _DEFLATED = const(0x8000)
@@ -47,19 +49,22 @@ class Frames:
 
         Raises ImageError for damaged data, OSError when the connection or the flash fails.
         """
-        part = self._part
-        await self._fill(memoryview(part)[:2])
+        part = memoryview(self._part)[:_HEAD]
+        await self._fill(part)
         head = part[0] | part[1] << 8
         length = head & _LENGTH
         # A frame that would be longer than what it gives is sent as it is. So `view` can hold it for the moment.
         if length > len(view) or head & _UNKNOWN:
             raise ImageError(_DAMAGED)
-        await self._fill(view[:length])
+        data = view[:length]
+        await self._fill(data)
+        if crc32(data, crc32(part[:2])) != struct.unpack_from("<I", part, 2)[0]:
+            raise ImageError(_DAMAGED)
         if head & (_DEFLATED | _OPERATIONS):
-            await self._unpack(view, length, head)
+            await self._unpack(view, data, head)
         elif length != len(view):
             raise ImageError(_DAMAGED)
-        self.taken += 2 + length
+        self.taken += _HEAD + length
         return len(view)
 
     async def _fill(self, view):
@@ -70,11 +75,11 @@ class Frames:
                 raise OSError("the connection closed too early")
             view = view[count:]
 
-    async def _unpack(self, view, length, head):
-        """Put what the first `length` bytes of `view` give into `view`."""
+    async def _unpack(self, view, data, head):
+        """Put what `data`, the beginning of `view`, gives into `view`."""
         frame = source = self._frame
         frame.seek(0)
-        frame.write(view[:length])
+        frame.write(data)
         frame.seek(0)
         if head & _DEFLATED:
             source = DeflateIO(frame, RAW, _WINDOW_BITS)
@@ -84,7 +89,7 @@ class Frames:
             _receive(source, view, len(view))
         if head & _DEFLATED:
             _receive(source, self._part, 1, 0)  # to its end
-        if frame.tell() != length:  # behind the frame is what is left of a longer one
+        if frame.tell() != len(data):  # behind the frame is what is left of a longer one
             raise ImageError(_DAMAGED)
 
     async def _apply(self, source, view):

@@ -9,23 +9,14 @@ from hashlib import sha256
 
 from micropython import const
 
+from .errors import refuse
+
 _IMAGE_MAGIC = const(0xE9)
 _DESCRIPTOR_MAGIC = const(0xABCD5432)
 _BUNDLE_MAGIC = b"ARUSAPP\0"
 _BUNDLE_FORMAT = const(1)
 _SECTOR = const(4096)
 _MAX_SEGMENTS = const(16)
-
-
-class ImageError(Exception):
-    """The file is no firmware for this charger; the text says why and what to do."""
-
-
-def refuse(reason, *details):
-    """Raise the ImageError for a reason of refusals.py."""
-    from . import refusals  # their words would take much of the heap, and mostly in vain
-
-    raise ImageError(refusals.text(reason, details))
 
 
 class Image:

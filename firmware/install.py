@@ -4,7 +4,7 @@ import asyncio
 
 from micropython import const
 
-from .image import ImageError
+from .errors import ImageError
 
 _ACKNOWLEDGE = const(10)  # seconds to wait for the central system to answer a status
 _RESTART = const(2)  # seconds between the last log line and the reset

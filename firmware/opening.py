@@ -1,16 +1,20 @@
-"""Opening an update file, by the protocol of its location and as what it is packed in. In memory only while it does.
+"""Opening an update file, by the protocol of its location and as what it is packed in; and uploads.
 
-parts: those of Updater, and dial of hw/connection.py's Dialer, and identity() that gives what a package is compared
-with: product, hardware and key (package.py).
+In memory only while it does.
+
+parts: those of Updater, and dial of hw/connection.py's Dialer; identity() that gives what a package is compared with:
+product, hardware and key (package.py); open_log() (upload.py's open_file), log_upload(text), updater.
 """
 
-from . import sources
-from .image import ImageError
+from .errors import ImageError
 
 
 async def source(parts, location, **options):
     """Return the Source of a file; options as for http.open."""
+    from . import sources
+
     address = sources.parse_url(location)
+    del sources
     parts.forget("firmware.sources")
     scheme, _, _, host, port, _ = address
     options["timeout"] = timeout = 1000 * parts.get("FirmwareDownloadTimeout")
@@ -53,3 +57,17 @@ async def frames(parts, source, base):
 
     parts.forget("firmware.frames")
     return frames.Frames(source, parts.slots.running, base)
+
+
+def upload(parts, *request):
+    """Return the coroutine that uploads the log: upload.run(*request, …)."""
+    from . import upload
+
+    parts.forget("firmware.upload", "firmware.http", "firmware.sources", "firmware.source")
+
+    def busy():
+        return parts.updater.status not in ("Idle", "DownloadScheduled")
+
+    timeout = 1000 * parts.get("FirmwareDownloadTimeout")
+    request += parts.open_log, parts.dial, busy, parts.forget
+    return upload.run(*request, timeout=timeout, log=parts.log_upload)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from micropython import const
 
-from .image import ImageError, refuse
+from .errors import ImageError, refuse
 from .signature import verify
 
 _FORMAT = const(1)

@@ -28,6 +28,7 @@ async def until_due(updater, transfer):
     if date is None or parts.journal.get("status", "DownloadScheduled") != "DownloadScheduled":
         return
     grace = _CLOCK_GRACE
+    eraser = transfer.new_eraser()
     while grace:
         now = parts.clock.now()
         if now is None:
@@ -39,8 +40,9 @@ async def until_due(updater, transfer):
             parts.log("Firmware download scheduled in %d s" % (date - now))
         else:
             for _ in range(_STEPS):
-                if transfer.eraser.end < transfer.slot.capacity and not parts.station.charging:
-                    await transfer.eraser.step(True)
+                if eraser.end < transfer.slot.capacity and not parts.station.charging:
+                    await eraser.step(True)
+            transfer.erased = eraser.end
         await parts.sleep(1)
 
 

@@ -4,41 +4,56 @@ import asyncio
 from binascii import hexlify
 from hashlib import sha256
 
-from .image import Image, ImageError
+from .errors import ImageError
+
+
+def _new_image(transfer):
+    from .image import Image
+
+    transfer.parts.forget("firmware.image")
+    return Image(transfer.parts.slots.chip_id, transfer.slot.capacity)
 
 
 async def resume(transfer):
-    """Check what an earlier Transfer left on flash, so that run() fetches only the rest."""
+    """After a reset, take what an earlier Transfer left on flash, if it is right, so that only the rest is fetched."""
     journal = transfer.journal
-    written = transfer.written = journal.get("written", 0)  # that much is to be erased if it does not count
+    transfer.written = journal.get("written", 0)
     try:
-        await _feed(transfer, transfer.image)
+        await image(transfer)
     except ImageError:
         transfer.start_over()
         return
-    transfer.taken = journal.get("taken", written)
-    transfer.eraser.end = written
+    transfer.taken = journal.get("taken", 0)
+    transfer.erased = transfer.written
+
+
+async def image(transfer):
+    """Return an Image that has seen what is written. ImageError when that is wrong."""
+    found = _new_image(transfer)
+    await _feed(transfer, found)
+    return found
 
 
 async def verify(transfer):
-    """Check the whole file as it is on flash; ImageError when it is not what was sent."""
-    image = Image(transfer.parts.slots.chip_id, transfer.slot.capacity)
+    """Check the whole file as it is on flash, return its version; ImageError when it is not what was sent."""
+    transfer.written = transfer.journal.get("written", 0)
+    found = _new_image(transfer)
     digest = sha256()
-    await _feed(transfer, image, digest)
-    image.finish()
+    await _feed(transfer, found, digest)
+    found.finish()
     package = transfer.journal.get("package")
     if package and hexlify(digest.digest()).decode() != package["sha256"]:
         raise ImageError("what the package gave is not what was signed: build it again")
+    return found.version
 
 
-async def _feed(transfer, image, digest=None):
-    """Give `image` and `digest` what the journal says is written."""
+async def _feed(transfer, found, digest=None):
     view = transfer.view
-    written = transfer.journal.get("written", 0)
+    written = transfer.written
     for position in range(0, written, len(view)):
         transfer.slot.read(position, view)
         piece = view[: min(len(view), written - position)]
-        image.feed(piece)
+        found.feed(piece)
         if digest:
             digest.update(piece)
         await asyncio.sleep_ms(0)

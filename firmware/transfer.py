@@ -4,22 +4,13 @@ import asyncio
 
 from micropython import const
 
-from .erase import Eraser
-from .image import Image, ImageError
+from .errors import ImageError, Interrupted
 
 PIECE = 2048  # bytes that are read, checked and written at a time: all the buffer that an update needs
 CHECKPOINT = 64 * 1024  # the journal notes what is on flash this often: 24 times for a 1.5 MB file
 _HEADER = const(640)  # bytes that tell what a file is: a package's header
 _MAGIC = b"ARUSPKG\0"
 _WORTH_A_BLOCK = const(16384)  # bytes that are still to come, for which erasing 64 KiB is faster than sectors
-
-
-class Interrupted(Exception):
-    """The file could not be had, or not to its end. `permanent`: trying the same location again can't help."""
-
-    def __init__(self, error):
-        super().__init__(str(error.args[-1]) if error.args else repr(error))
-        self.permanent = getattr(error, "permanent", False)
 
 
 class Transfer:
@@ -37,26 +28,22 @@ class Transfer:
         self.slot = slot
         self.journal = parts.journal
         self.view = buffer
-        self.eraser = Eraser(slot, parts.journal.get("cut"))
-        self.written = 0
-        self.start_over()
+        self.erased = 0  # all below is erased, or was and is written by now
+        self.written = self.taken = self._shown = 0
+        self._image = self._eraser = None  # while a connection is open
 
     def start_over(self):
-        self.image = Image(self.parts.slots.chip_id, self.slot.capacity)
+        """Forget what is on flash."""
         if self.written:
-            self.eraser.end = 0
-        self.written = self.taken = 0
-        self._shown = 0
+            self.erased = 0
+        self.written = self.taken = self._shown = 0
 
     async def read_back(self, function):
-        """Call "resume" or "verify" of read_back.py."""
+        """Call a function of read_back.py."""
         from . import read_back  # for the moment only
 
-        try:
-            await getattr(read_back, function)(self)
-        finally:
-            del read_back
-            self.parts.forget("firmware.read_back")
+        self.parts.forget("firmware.read_back")
+        return await getattr(read_back, function)(self)
 
     async def run(self):
         """Fetch the file to its end over as many connections as bring it forward.
@@ -73,11 +60,10 @@ class Transfer:
                 if self.written <= before:
                     raise
                 self.parts.log("Connection lost at byte %d, resuming: %s" % (self.taken, error))
-        self.image.finish()
         self.journal.note(written=self.written, taken=self.taken)
-        await self.read_back("verify")
-        if self.image.version:
-            self.parts.log("New version: %s" % self.image.version)
+        version = await self.read_back("verify")
+        if version:
+            self.parts.log("New version: %s" % version)
 
     def _is_complete(self):
         """Whether an earlier Transfer has written all of the file."""
@@ -102,9 +88,22 @@ class Transfer:
                 self.parts.log("The server sends the file from its start: starting over")
                 self.start_over()
             filled = 0 if self.taken else await self._begin(source)
+            # Not before: opening a connection and a package takes much of the heap, and so do these.
+            self._image = await self.read_back("image")
+            self._eraser = self.new_eraser()
             await self._copy(source, filled)
         finally:
             source.close()
+            if self._eraser:
+                self.erased = self._eraser.end
+            self._image = self._eraser = None
+
+    def new_eraser(self):
+        """Return an Eraser that goes on at `erased`."""
+        from .erase import Eraser
+
+        self.parts.forget("firmware.erase")
+        return Eraser(self.slot, self.journal.get("cut"), self.erased)
 
     async def _begin(self, source):
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
@@ -119,7 +118,7 @@ class Transfer:
                 raise ImageError("the package has not the length that it tells: upload it again")
         elif length is not None and length > self.slot.capacity:
             raise ImageError("the file has %d bytes, the OTA slot %d" % (length, self.slot.capacity))
-        self.journal.note(written=0, length=length, validator=source.validator, package=package)
+        self.journal.note(written=0, taken=0, length=length, validator=source.validator, package=package)
         if length is not None:
             self.parts.log("Firmware size: %d bytes" % length)
         self.parts.log("Downloading firmware...")
@@ -146,8 +145,9 @@ class Transfer:
             if length and self.written % CHECKPOINT == 0:
                 self.journal.note(written=self.written, taken=self.taken)
             self._show_progress(total)
-        if total is None and self.image.incomplete:
+        if total is None and self._image.incomplete:
             if length:
+                self._eraser.end = 0
                 self.start_over()  # nothing can be written behind a part of a piece
             raise Interrupted(OSError("the connection closed too early"))
 
@@ -175,12 +175,12 @@ class Transfer:
         """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
-        self.image.feed(self.view if length == PIECE else self.view[:length])
+        self._image.feed(self.view if length == PIECE else self.view[:length])
         for start in range(length, PIECE):
             self.view[start] = 0xFF
-        while self.eraser.end <= self.written:
+        while self._eraser.end <= self.written:
             much = total is None or total - self.written >= _WORTH_A_BLOCK
-            await self.eraser.step(much and not self.parts.station.charging)
+            await self._eraser.step(much and not self.parts.station.charging)
         self.slot.write(self.written, self.view)
         self.written += length
         await asyncio.sleep_ms(0)

@@ -9,8 +9,8 @@ import asyncio
 
 from micropython import const
 
-from .image import ImageError
-from .transfer import PIECE, Interrupted, Transfer
+from .errors import ImageError, Interrupted
+from .transfer import PIECE, Transfer
 
 _ATTEMPTS = const(3)  # when the request does not say
 _RETRY_INTERVAL = const(60)  # seconds, likewise

@@ -45,12 +45,14 @@ def _begin(boot, part, cause):
         return None
 
 
-def reader():
+def reader(flush=lambda: None):
     """Return (length, read) of the log as it is on flash: in bytes, of this boot and the one before it.
 
     read(view) fills a memoryview as far as it can and returns the number of bytes; 0: that was all. It gives `length`
-    bytes, whatever becomes of the files meanwhile: what they lack by then is made up with line feeds.
+    bytes, whatever becomes of the files meanwhile: what they lack by then is made up with line feeds. flush() brings
+    the lines so far to flash.
     """
+    flush()
     files = _files()
     files = [(number, os.stat(_PATH % number)[6]) for boot, _, number in files if boot >= files[-1][0] - 1]
     index = position = 0

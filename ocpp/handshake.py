@@ -33,6 +33,12 @@ class HandshakeError(OSError):
         self.status = status
 
 
+async def connect_station(csms, identity, password, dial):
+    """Connect a charge point to its central system. password: bytes; empty: none."""
+    user = identity if password else None
+    return await connect(station_url(csms, identity), dial, user=user, password=password)
+
+
 def station_url(csms, identity):
     """Return the URL of this charge point: that of the central system and the identity as last segment (OCPP-J, 3.1.1).
 

@@ -7,11 +7,18 @@ vendorId "Arus", messageId "FirmwareUpdate"; data is JSON: {"status": as in OCPP
 import json
 
 
+def tell(parts, status, percent):
+    """Tell the central system how far an update is. parts has told, which is None at first, get, journal and outbox."""
+    if not parts.told:
+        parts.told = UpdateProgress(parts.get, parts.journal, parts.outbox)
+    parts.told.progress(status, percent)
+
+
 class UpdateProgress:
     """A queue of the outbox. No more than one message waits, the last; a failure's is kept across resets."""
 
-    def __init__(self, configuration, journal, outbox):
-        self._configuration = configuration
+    def __init__(self, get, journal, outbox):
+        self._get = get
         self._journal = journal
         self._outbox = outbox
         self._status = None
@@ -27,7 +34,7 @@ class UpdateProgress:
 
     def peek(self):
         """Return the DataTransfer to be sent, or None."""
-        if not self._configuration.get("UpdateProgressDataTransfer"):
+        if not self._get("UpdateProgressDataTransfer"):
             self._head = self._status = None
         elif self._head is None:
             reason = None if self._journal.busy else self._journal.get("reason")

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 FRAME = 2048
+HEAD = struct.Struct("<HI")  # flags and length of the body, CRC-32
 DEFLATED = 0x8000
 OPERATIONS = 0x4000
 WINDOW_BITS = 10
@@ -36,7 +37,16 @@ def encode(output: bytes, compress: bool, lists: Sequence[bytes] = ()) -> bytes:
     if compress:
         bodies += [(flags | DEFLATED, deflate(body)) for flags, body in bodies]
     flags, body = min((each for each in bodies if len(each[1]) <= FRAME), key=lambda each: len(each[1]))
-    return struct.pack("<H", flags | len(body)) + body
+    return frame(flags, body)
+
+
+def frame(flags: int, body: bytes) -> bytes:
+    """Return the frame with these flags and this body."""
+    return HEAD.pack(flags | len(body), _crc32(flags | len(body), body)) + body
+
+
+def _crc32(word: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(word.to_bytes(2, "little")))
 
 
 def deflate(data: bytes) -> bytes:
@@ -111,15 +121,19 @@ def split(frames: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the flags and the body of each frame."""
     position = 0
     while position < len(frames):
-        head = int.from_bytes(frames[position : position + 2], "little")
-        length = head & 0x0FFF
-        body = frames[position + 2 : position + 2 + length]
-        if len(frames) - position < 2 or len(body) < length:
+        if len(frames) - position < HEAD.size:
             raise PackageError("the frames end too early: build or download the package again")
-        if head & 0x3000 or not 1 <= length <= FRAME:
-            raise PackageError(f"the frame at byte {position:,} of the frames has a wrong head, 0x{head:04x}")
-        yield head & (DEFLATED | OPERATIONS), body
-        position += 2 + length
+        word, crc32 = HEAD.unpack_from(frames, position)
+        if word & 0x3000 or not 1 <= word & 0x0FFF <= FRAME:
+            raise PackageError(f"the frame at byte {position:,} of the frames has a wrong head, 0x{word:04x}")
+        start = position + HEAD.size
+        position = start + (word & 0x0FFF)
+        body = frames[start:position]
+        if position > len(frames):
+            raise PackageError("the frames end too early: build or download the package again")
+        if crc32 != _crc32(word, body):
+            raise PackageError(f"the frame at byte {start - HEAD.size:,} of the frames is damaged: its CRC-32 differs")
+        yield word & (DEFLATED | OPERATIONS), body
 
 
 def count(frames: bytes) -> dict[str, tuple[int, int]]:
@@ -128,7 +142,7 @@ def count(frames: bytes) -> dict[str, tuple[int, int]]:
     for flags, body in split(frames):
         kind = ("delta" if flags & OPERATIONS else "literal") + (", deflated" if flags & DEFLATED else "")
         number, size = counts.get(kind, (0, 0))
-        counts[kind] = number + 1, size + 2 + len(body)
+        counts[kind] = number + 1, size + HEAD.size + len(body)
     return counts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import binascii
 import hashlib
 import re
 import shutil
@@ -103,14 +103,25 @@ def test_the_example_of_the_page_is_a_package(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_each_frame_begins_with_its_length_and_the_crc_32_of_that_and_of_its_bytes(kind: str) -> None:
+    data = pack(kind)
+    position = 640
+    while position < len(data):
+        head, crc32 = struct.unpack_from("<HI", data, position)
+        end = position + 6 + (head & 0x0FFF)
+        assert crc32 == binascii.crc32(data[position : position + 2] + data[position + 6 : end])
+        position = end
+    assert position == len(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_frame_gives_2048_bytes_and_is_no_larger(kind: str) -> None:
     frames = list(packages_frames.split(pack(kind)[640:]))
     assert len(frames) == -(-len(FILE) // FRAME)
     for number, (flags, body) in enumerate(frames):
         piece = FILE[number * FRAME : (number + 1) * FRAME]
         assert 1 <= len(body) <= len(piece)
-        alone = struct.pack("<H", flags | len(body)) + body
-        assert packages_frames.decode(alone, len(piece), OLD) == piece
+        assert packages_frames.decode(packages_frames.frame(flags, body), len(piece), OLD) == piece
 
 
 def test_each_kind_has_the_frames_it_is_named_for() -> None:
@@ -124,7 +135,7 @@ def test_each_kind_has_the_frames_it_is_named_for() -> None:
 def test_what_can_not_be_made_smaller_is_sent_as_it_is() -> None:
     noise = hashlib.shake_128(b"noise").digest(3 * FRAME + 5)
     data = packages.package(noise, KEYS["ecdsa"], product="Desk", version="1", chip_id=0, base=OLD)
-    assert len(data) == 640 + len(noise) + 4 * 2
+    assert len(data) == 640 + len(noise) + 4 * 6
     assert packages.unpack(data, OLD) == noise
 
 
@@ -183,15 +194,34 @@ def test_any_content_comes_out_as_it_went_in(pair: tuple[bytes, bytes], compress
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.data())
-def test_changed_frames_never_give_another_file(kind: str, data: st.DataObject) -> None:
-    package = bytearray(pack(kind))
+def test_frames_changed_at_any_place_are_refused(kind: str, data: st.DataObject) -> None:
+    good = pack(kind)
+    package = bytearray(good)
     for _ in range(data.draw(st.integers(1, 4))):
         package[data.draw(st.integers(640, len(package) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(PackageError):
-        assert packages.unpack(bytes(package), OLD, KEYS["ecdsa"].public_key()) == FILE
+    if package == good:
+        return
+    with pytest.raises(PackageError):
+        packages.unpack(bytes(package), OLD, KEYS["ecdsa"].public_key())
 
 
 # ------------------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_bit_of_the_frames_matters(kind: str) -> None:
+    """Also one that changes nothing in what comes out, such as those behind the end of deflated data."""
+    base, compress = KINDS[kind]
+    file = b"arus " * 500 + FILE[8192:10192]
+    packed = packages.package(file, KEYS["ecdsa"], product="Desk", version="1", chip_id=0, base=base, compress=compress)
+    frames = bytearray(packed[640:])
+    assert packages_frames.decode(frames, len(file), base or b"") == file
+    for position in range(len(frames)):
+        for bit in range(8):
+            frames[position] ^= 1 << bit
+            with pytest.raises(PackageError):
+                packages_frames.decode(bytes(frames), len(file), base or b"")
+            frames[position] ^= 1 << bit
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
@@ -237,19 +267,20 @@ def test_a_package_that_goes_on_is_refused() -> None:
 )
 def test_an_operation_that_does_not_add_up_is_refused(body: bytes, words: str) -> None:
     with pytest.raises(PackageError, match=words):
-        packages_frames.decode(struct.pack("<H", 0x4000 | len(body)) + body, 8, bytes(1000))
+        packages_frames.decode(packages_frames.frame(0x4000, body), 8, bytes(1000))
 
 
 @pytest.mark.parametrize("head", [0, 0x8000, 0x1001, 0x2001, 2049])
 def test_a_wrong_head_of_a_frame_is_refused(head: int) -> None:
     with pytest.raises(PackageError, match="wrong head"):
-        packages_frames.decode(struct.pack("<H", head) + bytes(2049), FRAME, b"")
+        body = bytes(head & 0x0FFF)
+        packages_frames.decode(packages_frames.frame(head - len(body), body) + bytes(9), FRAME, b"")
 
 
 def test_a_frame_that_inflates_beyond_all_bounds_is_refused() -> None:
     body = packages_frames.deflate(bytes(1_000_000))
     with pytest.raises(PackageError, match="damaged"):
-        packages_frames.decode(struct.pack("<H", 0x8000 | len(body)) + body, FRAME, b"")
+        packages_frames.decode(packages_frames.frame(0x8000, body), FRAME, b"")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from simulator.interpreter import Interpreter
 CAPACITY = 32 * 1024
 VERSION = "1.2.0"
 CODE = f"""
-from firmware.image import Image, ImageError
+from firmware.errors import ImageError
+from firmware.image import Image
 
 async def answer(options, data):
     image = Image(options["chip"], {CAPACITY})

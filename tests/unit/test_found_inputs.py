@@ -9,7 +9,8 @@ from hashlib import sha256
 
 import update_files
 from charger import Charger
-from firmware.image import Image, ImageError
+from firmware.errors import ImageError
+from firmware.image import Image
 from firmware.source import SourceError
 from firmware.sources import parse_url
 from ocpp.rpc import Rpc

@@ -1,10 +1,10 @@
 import asyncio
 import struct
 import unittest
-from binascii import a2b_base64
+from binascii import a2b_base64, crc32
 
 from firmware.frames import Frames
-from firmware.image import ImageError
+from firmware.errors import ImageError
 
 DEFLATED = 0x8000
 OPERATIONS = 0x4000
@@ -56,7 +56,9 @@ class Slot:
 
 
 def frame(body, flags=0, length=None):
-    return struct.pack("<H", flags | (len(body) if length is None else length)) + body
+    length = len(body) if length is None else length
+    head = struct.pack("<H", flags | length)
+    return head + struct.pack("<I", crc32(body[:length], crc32(head))) + body
 
 
 def stored(data):
@@ -84,17 +86,22 @@ def packed_delta(*operations):
     return frame(stored(b"".join(operations)), OPERATIONS | DEFLATED)
 
 
+async def fill(frames, output):
+    """Decode frames until `output` is full."""
+    view = memoryview(output)
+    for start in range(0, len(output), 2048):
+        target = view[start : start + 2048]
+        count = await frames.readinto(target)
+        assert count == len(target)
+
+
 def decode(data, length, step=700):
     """Return the file of `length` bytes that the frames give; also checks that exactly they were taken."""
     output = bytearray(length)
-    view = memoryview(output)
 
     async def run():
         frames = Frames(Source(data, step), Slot(), len(BASE))
-        for start in range(0, length, 2048):
-            target = view[start : start + 2048]
-            count = await frames.readinto(target)
-            assert count == len(target)
+        await fill(frames, output)
         assert frames.taken == len(data), frames.taken
 
     asyncio.new_event_loop()
@@ -207,7 +214,7 @@ class TestFrames(unittest.TestCase):
 
     def test_an_end_within_a_frame_is_a_lost_connection(self):
         data = frame(OUTPUT)
-        for end in (0, 1, 2, 1000, len(data) - 1):
+        for end in (0, 1, 2, 5, 6, 1000, len(data) - 1):
             with self.assertRaises(OSError):
                 decode(data[:end], 2048)
 
@@ -260,6 +267,54 @@ class TestFrames(unittest.TestCase):
         operations = copy(0, 2000) + literal(bytes(48))
         for cut in (1, 30, 50, 54):
             self.refuse(delta(operations) + frame(operations[:-cut], OPERATIONS), 4096)
+
+    def refuse_each_bit(self, parts, length):
+        """Change each bit of each frame: it is refused there and then, and the frames before it count as taken."""
+        data = bytearray(b"".join(parts) + bytes(2048))  # so that the connection does not end where a frame is too long
+        output = bytearray(length)
+
+        async def refuse(start, index, bit):
+            data[index] ^= 1 << bit
+            frames = Frames(Source(data, len(data)), Slot(), len(BASE))
+            with self.assertRaises(ImageError):
+                await fill(frames, output)
+                print("accepted: byte", index, "bit", bit)
+            self.assertEqual(frames.taken, start)
+            data[index] ^= 1 << bit
+
+        async def run():
+            start = 0
+            for part in parts:
+                for index in range(start, start + len(part)):
+                    for bit in range(8):
+                        await refuse(start, index, bit)
+                start += len(part)
+
+        self.gives(b"".join(parts), decode(b"".join(parts), length))
+        asyncio.new_event_loop()
+        asyncio.run(run())
+
+    def test_each_bit_of_a_literal_package_matters(self):
+        self.refuse_each_bit([frame(OUTPUT), frame(OUTPUT[:77])], 2125)
+
+    def test_each_bit_of_a_deflated_package_matters(self):
+        self.refuse_each_bit([frame(ZEROS, DEFLATED), frame(PACKED_TEXT, DEFLATED)], 4096)
+
+    def test_each_bit_of_a_delta_package_matters(self):
+        operations = [copy(100, 1900), copy(247, 1), add(17, b"\1\xff\0" * 20), literal(b"87" + bytes(85))]
+        self.refuse_each_bit([delta(*operations), packed_delta(*operations), delta(copy(7, 40))], 4136)
+
+    def test_changes_that_make_no_difference_are_refused_too(self):
+        padded = bytearray(PACKED_TEXT)
+        padded[-1] ^= 0x80  # behind the end of the stream
+        self.assertEqual(BASE[247], BASE[255])
+        for good, other, expected in (
+            (frame(PACKED_TEXT, DEFLATED), frame(padded, DEFLATED), TEXT),
+            (delta(copy(247, 1), copy(0, 20)), delta(copy(255, 1), copy(0, 20)), BASE[255:256] + BASE[:20]),
+        ):
+            self.gives(good, expected)
+            self.gives(other, expected)
+            self.refuse(good[:6] + other[6:], len(expected))
 
     def test_corrupted_deflated_data_never_does_harm(self):
         accepted = 0
@@ -314,7 +369,8 @@ class TestFrames(unittest.TestCase):
     def test_positions_outside_of_the_base_are_refused(self):
         for position in (len(BASE) - 2047, len(BASE), 0x7FFFFFFF, 0xFFFFFFFF):
             self.refuse(delta(copy(position, 2048)))
-            self.refuse(delta(add(position, bytes(100)), copy(0, 1948)) if position != len(BASE) - 2047 else b"\0\0")
+        for position in (len(BASE) - 99, len(BASE), 0x7FFFFFFF, 0xFFFFFFFF):
+            self.refuse(delta(add(position, bytes(100)), copy(0, 1948)))
 
     def test_a_bomb_is_refused(self):
         self.refuse(frame(ZEROS, DEFLATED | OPERATIONS))  # 682 operations that do nothing

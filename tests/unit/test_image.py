@@ -1,7 +1,8 @@
 import unittest
 
 import update_files
-from firmware.image import Image, ImageError
+from firmware.errors import ImageError
+from firmware.image import Image
 
 
 def check(data, piece=4096, chip_id=0, capacity=update_files.CAPACITY):

@@ -46,7 +46,7 @@ class Fixture:
 
     def reset(self):
         self.outbox = Outbox()
-        self.queue = UpdateProgress(self.configuration, self.journal, self.outbox)
+        self.queue = UpdateProgress(self.configuration.get, self.journal, self.outbox)
 
     def message(self):
         """The (status, percent, reason) that is told now, or None."""
