@@ -4,6 +4,7 @@ from binascii import unhexlify
 
 from micropython import const
 
+from . import lines
 from .source import Source, SourceError
 
 _MAX_TALK = const(16384)  # bytes of all replies together
@@ -43,7 +44,11 @@ async def open(address, dial, *, offset=0, validator=None, expected_length=None,
             offset = 0
         await _ask(session, b"RETR", path, 125, 150)
         session.connection.limit(None)  # it is silent for as long as the transfer takes
-        source.start(offset, length, current, False)
+
+        async def is_end():
+            return (await lines.read(session))[:3] in (b"226", b"250")
+
+        source.start(offset, length, current, is_end=is_end)
         started = True
         return source
     finally:
@@ -178,13 +183,13 @@ async def _ask(session, command, argument=None, *good):
 
 async def _reply(session):
     """Read a reply of one or several lines (RFC 959, 4.2): its code and its last line."""
-    line = await session.line()
+    line = await lines.read(session)
     code = line[:3]
     if not code.isdigit() or not b"1" <= code[:1] <= b"5" or line[3] not in b" -\r\n":
         raise session.malformed("reply")
     if line[3] == 45:  # a hyphen: more lines follow
         while line[:3] != code or line[3] not in b" \r\n":
-            line = await session.line()
+            line = await lines.read(session)
     return int(code), line
 
 

@@ -4,6 +4,7 @@ from binascii import b2a_base64
 
 from micropython import const
 
+from . import lines
 from .source import Source, SourceError
 
 _MAX_REDIRECTS = const(5)
@@ -90,7 +91,7 @@ async def _head(source):
     source.budget = _MAX_HEAD
     status = 0
     while True:
-        line = await source.line(_is_used)
+        line = await lines.read(source, _is_used)
         if not status:
             status = ok = _status(line)
             headers = {}
@@ -116,13 +117,13 @@ def _start(source, headers, offset, total):
         length = None
     else:
         length = total or (int(length) if length else None)
-    source.start(offset if total else 0, length, _validator(headers), bool(coding))
+    source.start(offset if total else 0, length, _validator(headers), lines.next_chunk if coding else None)
 
 
 async def _ask(connection, address, offset, validator):
     """Send the request."""
     _, user, password, _, _, path = address
-    lines = [
+    head = [
         " HTTP/1.1",
         "Host: " + authority(address),
         "User-Agent: Arus",
@@ -130,14 +131,14 @@ async def _ask(connection, address, offset, validator):
         "Connection: close",
     ]
     if user is not None:
-        lines.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
+        head.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
     if offset:
-        lines.append("Range: bytes=%d-" % offset)
+        head.append("Range: bytes=%d-" % offset)
         if validator:
-            lines.append("If-Range: " + validator)
+            head.append("If-Range: " + validator)
     await connection.write(b"GET ")
     await connection.write(memoryview(path))  # a signed one is long: no copy of it
-    await connection.write("\r\n".join(lines + ["\r\n"]).encode())
+    await connection.write("\r\n".join(head + ["\r\n"]).encode())
 
 
 def _status(line):

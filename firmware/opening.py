@@ -26,13 +26,13 @@ async def source(parts, location, **options):
     parts.log("Starting firmware download from: " + protocol.name_of(address))
     if scheme != "ftp":
         del protocol
-        parts.forget("firmware.http")  # not while TLS is opened, which takes as much
+        parts.forget("firmware.http", "firmware.lines")  # not while TLS is opened, which takes as much
         options["connection"] = await parts.dial(host, port, scheme == "https", timeout=timeout)
         from . import http as protocol
     try:
         return await protocol.open(address, parts.dial, **options)
     finally:
-        parts.forget("firmware.ftp", "firmware.http", "firmware.redirect", "firmware.sources")
+        parts.forget("firmware.ftp", "firmware.http", "firmware.lines", "firmware.redirect", "firmware.sources")
 
 
 async def package(parts, header):
@@ -63,7 +63,7 @@ def upload(parts, *request):
     """Return the coroutine that uploads the log: upload.run(*request, …)."""
     from . import upload
 
-    parts.forget("firmware.upload", "firmware.http", "firmware.sources", "firmware.source")
+    parts.forget("firmware.upload", "firmware.http", "firmware.lines", "firmware.sources", "firmware.source")
 
     def busy():
         return parts.updater.status not in ("Idle", "DownloadScheduled")

@@ -10,7 +10,7 @@ from errno import ENOMEM
 
 from micropython import const
 
-from . import http, sources
+from . import http, lines, sources
 from .source import Source, SourceError
 
 _ATTEMPTS = const(3)  # when the request does not say
@@ -86,7 +86,7 @@ async def _exchange(method, address, dial, open_file, timeout):
     length, read = open_file()
     source = Source(http.name_of(address), await dial(host, port, scheme == "https", timeout=timeout), timeout)
     try:
-        lines = [
+        head = [
             "%s %s HTTP/1.1" % (method, path),
             "Host: " + http.authority(address),
             "User-Agent: Arus",
@@ -95,8 +95,8 @@ async def _exchange(method, address, dial, open_file, timeout):
             "Connection: close",
         ]
         if user is not None:
-            lines.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
-        await source.connection.write("\r\n".join(lines + ["\r\n"]).encode())
+            head.append("Authorization: Basic " + b2a_base64(user + b":" + password).decode().strip())
+        await source.connection.write("\r\n".join(head + ["\r\n"]).encode())
         piece = memoryview(bytearray(_PIECE))
         while True:
             count = read(piece)
@@ -111,14 +111,14 @@ async def _status(source):
     """Read the head of the answer as far as its status. Informational answers are passed over."""
     source.budget = _MAX_HEAD
     while True:
-        line = await source.line()
+        line = await lines.read(source)
         digits = line[9:12]
         if line[:7] != b"HTTP/1." or not digits.isdigit() or line[12:13].strip():
             raise source.malformed("head")
         if int(digits) >= 200:
             return int(digits)
         while line.strip():
-            line = await source.line()
+            line = await lines.read(source)
 
 
 def _refusal(name, status):

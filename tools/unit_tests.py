@@ -17,7 +17,7 @@ import environment
 if TYPE_CHECKING:
     from simulator.interpreter import Interpreter
 
-HEAP = {32: 120 * 1024, 64: 240 * 1024}  # a word of 64 bits takes twice the room
+HEAP = {32: 160 * 1024, 64: 320 * 1024}  # a word of 64 bits takes twice the room
 TIMEOUT = 120  # seconds for one file; far more than any needs
 TIMEOUT_EVERYTHING = 7200
 APPLICATION = ("*.py", "ocpp/*.py", "firmware/*.py", "hw/*.py")

@@ -44,6 +44,11 @@ async def course(desk: Desk, file: bytes, retries: int = 3) -> str:
     return " ".join(chapter(frame) for frame in desk.story)
 
 
+def changed(file: bytes, at: int) -> bytes:
+    """Return the file with one bit of this byte changed."""
+    return file[:at] + bytes([file[at] ^ 1 << at % 8]) + file[at + 1 :]
+
+
 def told(desk: Desk, words: str) -> bool:
     return bool(re.search(words, "\n".join(desk.lines)))
 
@@ -75,7 +80,7 @@ REFUSALS: dict[str, tuple[Make, str]] = {
         "a delta to another firmware than the one that runs here",
     ),
     "one bit of the header": (
-        lambda desk: (file := bytearray(desk.package()))[:150] + bytes([file[150] ^ 1]) + file[151:],
+        lambda desk: changed(desk.package(), 150),
         "wrong signature",
     ),
     "another length": (lambda desk: desk.package() + b"more", "has not the length that it tells"),
@@ -116,11 +121,9 @@ async def test_after_a_release_with_a_floor_no_older_one_is_taken(tmp_path: Path
 
 async def refused(desk: Desk, good: bytes, at: int) -> None:
     """Send an update with one bit of this package changed."""
-    file = bytearray(good)
-    file[at] ^= 1 << at % 8
     seen = len(desk.story)
     await desk.registered()
-    desk.web.files = {FILE: bytes(file)}
+    desk.web.files = {FILE: changed(good, at)}
     await desk.update(retries=1)
     await desk.ended(seen)
     assert chapter(desk.story[-1]) in ("InstallationFailed", "DownloadFailed"), (at, desk.lines[-10:])
@@ -177,11 +180,9 @@ async def test_a_package_that_changes_on_the_server_starts_over(
     kind: str, tmp_path: Path, interpreter: Interpreter
 ) -> None:
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=RSA) as desk:
-        first, second = (
-            KINDS[kind](desk, desk.update_file(extra=NOISE)),
-            desk.package(version="2.0.0-again", compress=True),
-        )
+        first = KINDS[kind](desk, desk.update_file(extra=NOISE))
+        second = desk.package(version="2.0.0-again", compress=True)
         desk.web.faults = [Fault(FILE, times=1, cut_after=len(first) // 2)]
-        desk.web.log = lambda request: desk.web.files.update({FILE: second})  # type: ignore[attr-defined]
+        desk.web.log = lambda _: setattr(desk.web, "files", {FILE: second})
         assert await course(desk, first) == INSTALLED, desk.lines[-20:]
         assert told(desk, "The server sends the file from its start: starting over")

@@ -215,7 +215,7 @@ def test_each_bit_of_the_frames_matters(kind: str) -> None:
     file = b"arus " * 500 + FILE[8192:10192]
     packed = packages.package(file, KEYS["ecdsa"], product="Desk", version="1", chip_id=0, base=base, compress=compress)
     frames = bytearray(packed[640:])
-    assert packages_frames.decode(frames, len(file), base or b"") == file
+    assert packages_frames.decode(bytes(frames), len(file), base or b"") == file
     for position in range(len(frames)):
         for bit in range(8):
             frames[position] ^= 1 << bit
