@@ -14,7 +14,6 @@ from firmware.update import Updater
 from hw import watchdog
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
-from ocpp.firmware_status import FirmwareStatuses
 from ocpp.outbox import Outbox
 from ocpp.session import Session
 from version import VERSION
@@ -73,7 +72,11 @@ async def run():
     outbox = Outbox(log)
     charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
     journal = Journal(store, outbox.wake)
-    outbox.add(FirmwareStatuses(journal))
+    statuses = late("ocpp.firmware_status", "FirmwareStatuses", journal)
+    queue = Parts()
+    queue.peek = lambda: statuses().peek() if journal.unsent else None
+    queue.pop = lambda answer: journal.pop()
+    outbox.add(queue)
     answer = late("ocpp.calls", "answer", charge_point)
     tell = late("ocpp.update_progress", "tell")
     boot = late("ocpp.core", "boot_notification")(config, VERSION)
@@ -84,7 +87,7 @@ async def run():
             return answer(action, payload)
         finally:
             forget("ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger", "ocpp.diagnostics")
-            forget("ocpp.transactions")
+            forget("ocpp.transactions", "ocpp.timestamps")
 
     async def connect():
         await wifi.connected()
@@ -107,7 +110,7 @@ async def run():
         await late("firmware.trial", "run")(slots, journal, session.accepted, deadline, restart, log_firmware)
         await updater.run()
 
-    session = Session(connect, dispatch, boot, configuration, clock, log)
+    session = Session(connect, dispatch, boot, configuration, clock, log, forget=forget)
     session.on_accepted += [charge_point.report_all, outbox.wake]
     parts = Parts()
     parts.slots, parts.journal, parts.clock, parts.station, parts.outbox = slots, journal, clock, charge_point, outbox

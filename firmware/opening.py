@@ -45,10 +45,8 @@ async def package(parts, header):
     charger.chip_id, charger.floor = parts.slots.chip_id, parts.journal.get("floor", 0)
     from . import package
 
-    try:
-        return await package.check(header, charger, parts.slots.running)
-    finally:
-        parts.forget("firmware.package", "firmware.signature")
+    parts.forget("firmware.package")
+    return await package.check(header, charger, parts.slots.running, parts.forget)
 
 
 async def frames(parts, source, base):

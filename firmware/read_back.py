@@ -19,7 +19,8 @@ async def resume(transfer):
     journal = transfer.journal
     transfer.written = journal.get("written", 0)
     try:
-        await image(transfer)
+        if not journal.get("package"):
+            await image(transfer)
     except ImageError:
         transfer.start_over()
         return

@@ -8,6 +8,8 @@ from hashlib import sha256
 
 from micropython import const
 
+_SIGNED = const(256)  # bytes of a header that the signature covers; it follows them
+
 _RSA = const(1)
 _ECDSA = const(2)
 
@@ -29,6 +31,11 @@ _N = const(0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551)
 _B = const(0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B)
 _GX = const(0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296)
 _GY = const(0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5)
+
+
+async def verify_header(key, header):
+    """Return whether the header of a package (640 bytes) is signed with `key`; as verify()."""
+    return await verify(key, header[10], sha256(header[:_SIGNED]).digest(), header[_SIGNED:])
 
 
 async def verify(key, kind, digest, signature):

@@ -88,8 +88,10 @@ class Transfer:
                 self.parts.log("The server sends the file from its start: starting over")
                 self.start_over()
             filled = 0 if self.taken else await self._begin(source)
-            # Not before: opening a connection and a package takes much of the heap, and so do these.
-            self._image = await self.read_back("image")
+            # Not before: opening a connection and a package takes much of the heap, and so do these. A package is
+            # signed; what comes out of it is checked when all of it is there.
+            if not self.journal.get("package"):
+                self._image = await self.read_back("image")
             self._eraser = self.new_eraser()
             await self._copy(source, filled)
         finally:
@@ -175,7 +177,8 @@ class Transfer:
         """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
-        self._image.feed(self.view if length == PIECE else self.view[:length])
+        if self._image:
+            self._image.feed(self.view if length == PIECE else self.view[:length])
         for start in range(length, PIECE):
             self.view[start] = 0xFF
         while self._eraser.end <= self.written:

@@ -4,8 +4,6 @@ import asyncio
 
 from micropython import const
 
-from .timestamps import format_time
-
 _NOTE = const(300)  # seconds between the times noted for a transaction that power may end
 _RUNNING = ("Preparing", "Charging")  # the statuses with a transaction
 
@@ -41,7 +39,10 @@ class ChargePoint:
         payload = {"connectorId": connector, "errorCode": "NoError", "status": self._statuses[connector]}
         now = self.clock.now()
         if now is not None:
+            from .timestamps import format_time
+
             payload["timestamp"] = format_time(now)
+            self.forget("ocpp.timestamps")
         return payload
 
     def status(self, connector):
@@ -123,6 +124,7 @@ class ChargePoint:
             return getattr(transactions, function)(self, *arguments)
         finally:
             self.forget("ocpp.transactions")
+            self.forget("ocpp.timestamps")
 
     def peek(self):
         """Return the message that is to be sent next, the same until pop(); None if there is none."""

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from .timestamps import format_time
-
 
 def of(charge_point):
     """Return the Diagnostics of a charge point; it comes into being when first needed."""
@@ -41,6 +39,8 @@ class Diagnostics:
         name = "".join(c if c.isalpha() or c.isdigit() or c in "-_" else "_" for c in charge_point.identity)[:200]
         now = charge_point.clock.now()
         if now is not None:
+            from .timestamps import format_time  # not above: this module stays
+
             name += "-" + format_time(now).replace(":", "")
         name += ".log"
 

@@ -4,7 +4,7 @@ import asyncio
 
 from micropython import const
 
-from .rpc import CallError
+from .rpc import CallError, until
 
 _PAUSE = const(30_000)  # ms before a message that wasn't answered is sent again on the same connection
 
@@ -59,8 +59,5 @@ class Outbox:
             queue.pop(answer)
         except (OSError, MemoryError) as error:
             self._log("%s will be sent again: %s" % (action, error))
-            try:
-                await asyncio.wait_for_ms(self._news.wait(), self._pause)
-            except asyncio.TimeoutError:
-                pass
+            await until(self._news, self._pause)
         return True

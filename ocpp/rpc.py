@@ -34,7 +34,7 @@ class Rpc:
     """
 
     def __init__(self, websocket, dispatch, *, timeout=30_000, log=print):
-        self._websocket = websocket
+        self.websocket = websocket
         self._dispatch = dispatch
         self._timeout = timeout
         self._log = log
@@ -56,16 +56,16 @@ class Rpc:
             self._pending = self._prefix + str(self._count)
             self._answer = None
             self._answered.clear()
-            try:
-                if not self._lost:
-                    await self._websocket.send(_encode([_CALL, self._pending, action, payload]))
-                    # Not cleared since then: the answer may be here already, and so may the end of the connection.
-                    await asyncio.wait_for_ms(self._answered.wait(), self._timeout)
-            except asyncio.TimeoutError:
-                raise OSError(errno.ETIMEDOUT, "no answer to " + action)
+            if not self._lost:
+                await self.websocket.send(_encode([_CALL, self._pending, action, payload]))
+                # Not cleared since then: the answer may be here already, and so may the end of the connection.
+                await until(self._answered, self._timeout)
             answer = self._answer
+            self._answer = None
         if answer is None:
-            raise OSError(errno.ECONNRESET, "connection lost before the answer to " + action)
+            if self._lost:
+                raise OSError(errno.ECONNRESET, "connection lost")
+            raise OSError(errno.ETIMEDOUT, "no answer to " + action)
         if answer[0] == _CALLRESULT and isinstance(answer[-1], dict):
             return answer[-1]
         if answer[0] == _CALLERROR and len(answer) > 3 and isinstance(answer[2], str) and isinstance(answer[3], str):
@@ -76,7 +76,7 @@ class Rpc:
         """Read, and answer at once, until the connection ends; raises the WebSocket's OSError then."""
         try:
             while True:
-                message = self._decode(await self._websocket.receive())
+                message = self._decode(await self.websocket.receive())
                 if message is None:
                     self._log("ignored what is no OCPP message")
                 elif message[0] == _CALL:
@@ -87,6 +87,7 @@ class Rpc:
                     self._answered.set()
                 else:
                     self._log("ignored an answer to no call, or to one that has timed out")
+                message = None  # it would take its place until the next one
         finally:
             self._lost = True
             self._answered.set()
@@ -119,10 +120,25 @@ class Rpc:
             self._log("answered with " + str(error))
             text = _encode([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
         try:
-            await self._websocket.send(text)
+            await self.websocket.send(text)
         finally:
             if after:
                 after()
+
+
+async def until(event, ms):
+    """Wait for an event, no longer than ms, and clear it. (wait_for() does that with two more tasks.)"""
+    timer = asyncio.create_task(_set_later(event, ms))
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
+    event.clear()
+
+
+async def _set_later(event, ms):
+    await asyncio.sleep_ms(ms)
+    event.set()
 
 
 def _encode(message):

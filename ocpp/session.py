@@ -7,49 +7,46 @@ import time
 
 from micropython import const
 
-from .rpc import CallError, Rpc
-from .timestamps import parse_time
+from .rpc import CallError, Rpc, until
 
 _FIRST_PAUSE = const(2)  # seconds before the first attempt to reconnect; doubles up to
 _LONGEST_PAUSE = const(120)
-_BOOT_INTERVAL = const(60)  # seconds to the next BootNotification when the central system leaves it to us
-_LONGEST_INTERVAL = const(86400)
 _ANSWER_TIMEOUT = const(30)  # seconds
 _MOST_REQUESTS = const(16)
+_FAR = const(0x0FFFFFFF)  # ms
 _GOING_AWAY = const(1001)  # of RFC 6455, 7.4.1
 
 
-class NotRegistered(OSError):
-    """Nothing can be sent before the central system has accepted the registration."""
-
-
 class Session:
-    """The one owner of the connection.
+    """The one owner of the connection. What registration.py uses as well has names without an underscore.
 
     connect: async function that returns a new WebSocket. dispatch: see Rpc. boot_payload: of BootNotification.req.
     clock.set(Unix seconds) is called with the central system's time. second: ms, less than 1000 only in tests.
+    forget(module name) is called when a module has done its part.
     """
 
-    def __init__(self, connect, dispatch, boot_payload, configuration, clock, log=print, second=1000):
+    def __init__(
+        self, connect, dispatch, boot_payload, configuration, clock, log=print, second=1000, forget=lambda name: None
+    ):
         self.boot_payload = boot_payload
         self.accepted = asyncio.Event()  # set while the registration is accepted
         self.on_accepted = []  # functions called at each acceptance
+        self.configuration = configuration
+        self.clock = clock
+        self.log = log
+        self.status = None  # RegistrationStatus (7.39) on this connection
+        self.pause = _FIRST_PAUSE  # seconds to the next attempt to reconnect
+        self.waiting = []  # what the central system has triggered: (action, payload)
         self._connect = connect
         self._dispatch = dispatch
-        self._configuration = configuration
-        self._clock = clock
-        self._log = log
         self._second = second
-        self._pause = _FIRST_PAUSE
-        self._websocket = None
+        self._forget = forget
         self._rpc = None
-        self._status = None  # RegistrationStatus (7.39) on this connection
         self._due = 0  # ticks of the next BootNotification or Heartbeat
-        self._requests = []  # what the central system has triggered: (action, payload)
+        self._pinged = 0  # ticks of the last ping
         self._wake = asyncio.Event()  # for the task that sends
-        self._ping_changed = asyncio.Event()
-        configuration.on_change("HeartbeatInterval", self._heartbeat_changed)
-        configuration.on_change("WebSocketPingInterval", self._ping_changed.set)
+        configuration.on_change("HeartbeatInterval", self.schedule)
+        configuration.on_change("WebSocketPingInterval", self._wake.set)
 
     @property
     def registered(self):
@@ -59,23 +56,33 @@ class Session:
     @property
     def takes_requests(self):
         """Whether request() may be called: what is triggered may be sent also while the registration is Pending."""
-        return self._status in ("Accepted", "Pending") and len(self._requests) < _MOST_REQUESTS
+        return self.status in ("Accepted", "Pending") and len(self.waiting) < _MOST_REQUESTS
 
     async def call(self, action, payload):
-        """Call the central system, as Rpc.call(); NotRegistered when there is no accepted registration."""
+        """Call the central system, as Rpc.call(); OSError also when there is no accepted registration."""
         if not self.registered:
-            raise NotRegistered(errno.ENOTCONN, "not registered")
+            raise OSError(errno.ENOTCONN, "not registered")
         return await self._rpc.call(action, payload)
 
     def request(self, action, payloads):
         """Send what the central system has triggered: calls of this action, one for each payload, soon."""
-        self._requests += [(action, payload) for payload in payloads]
+        for payload in payloads:
+            self.waiting.append((action, payload))
+        self._wake.set()
+
+    def schedule(self, seconds=None):
+        """Send the next BootNotification in so many seconds; without: the next Heartbeat after the interval for it."""
+        if not seconds:
+            if not self.registered:
+                return
+            seconds = self.configuration.get("HeartbeatInterval")
+        self._due = time.ticks_add(time.ticks_ms(), seconds * self._second)
         self._wake.set()
 
     async def close(self):
         """Take leave of the central system before a reset, which would otherwise take the charger for connected."""
-        if self._websocket:
-            await self._websocket.close(_GOING_AWAY)
+        if self._rpc:
+            await self._rpc.websocket.close(_GOING_AWAY)
 
     async def run(self):
         """Keep up the session for ever."""
@@ -83,136 +90,99 @@ class Session:
             try:
                 await self._serve()
             except (OSError, MemoryError) as error:
-                self._log("no connection: %s" % error)
-            pause = self._pause * self._second
+                self.log("no connection: %s" % error)
+            pause = self.pause * self._second
             pause += pause * os.urandom(1)[0] // 512  # so that not all charge points of a site come at once
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            if self._status in ("Pending", "Rejected"):
+            self.pause = min(self.pause * 2, _LONGEST_PAUSE)
+            if self.status in ("Pending", "Rejected"):
                 pause = max(pause, time.ticks_diff(self._due, time.ticks_ms()))  # no BootNotification before that
-            self._status = None
-            self._log("connecting again in %d s" % (pause // self._second))
+            self.status = None
+            self.log("connecting again in %d s" % (pause // self._second))
             await asyncio.sleep_ms(pause)
 
     async def _serve(self):
         """Connect, and keep up that connection until it is lost. Raises what ended it."""
-        ended = asyncio.Event()
         reasons = []
-        tasks = []
 
-        async def watched(coroutine):
+        async def read():
             try:
-                await coroutine
+                await self._rpc.run()
             except (OSError, MemoryError) as error:
                 reasons.append(error)
             finally:
-                ended.set()
+                self._wake.set()
 
-        websocket = self._websocket = await self._connect()
+        websocket = await self._connect()
+        reader = None
         try:
-            self._log("connected")
-            self._rpc = Rpc(websocket, self._dispatch, timeout=_ANSWER_TIMEOUT * self._second, log=self._log)
-            self._requests.clear()
+            self.log("connected")
+            self._rpc = Rpc(websocket, self._dispatch, timeout=_ANSWER_TIMEOUT * self._second, log=self.log)
+            self.waiting.clear()
             self._due = time.ticks_ms()
-            for coroutine in (self._rpc.run(), self._send(), self._ping(websocket)):
-                tasks.append(asyncio.create_task(watched(coroutine)))
-            await ended.wait()
+            self._pinged = websocket.last_received
+            reader = asyncio.create_task(read())
+            await self._send(websocket, reader)
+        except (OSError, MemoryError) as error:
+            reasons.append(error)  # the reader's comes first: it is the cause then
         finally:
             self.accepted.clear()
-            self._rpc = self._websocket = None
-            for task in tasks:
-                task.cancel()
+            self._rpc = None
             websocket.abort()
-            # Not by awaiting them: a cancellation of this task would be taken for theirs.
-            while not all(task.done() for task in tasks):
-                await asyncio.sleep_ms(0)
+            if reader:
+                reader.cancel()
+                # Not by awaiting it: a cancellation of this task would be taken for its own.
+                while not reader.done():
+                    await asyncio.sleep_ms(0)
         if reasons:
             raise reasons[0]
 
-    async def _send(self):
-        """Send BootNotification until it is accepted, then Heartbeats, and in between what was triggered.
-
-        A central system that doesn't answer one of these in time is taken for dead: the OSError ends the connection.
-        """
-        while True:
-            action, payload = await self._next()
-            try:
-                answer = await self._rpc.call(action, payload)
-            except CallError as error:
-                self._log("%s was answered with %s" % (action, error))
-                answer = {}
-            self._set_clock(answer)
-            if action == "BootNotification":
-                self._register(answer.get("status"), answer.get("interval"))
-            elif action == "Heartbeat":
-                self._heartbeat_changed()
-
-    async def _next(self):
-        """Wait for the time to send something; return it as (action, payload)."""
-        while not self._requests:
+    async def _send(self, websocket, reader):
+        """Send BootNotification until it is accepted, then Heartbeats, in between what was triggered, and pings."""
+        while not reader.done():
             wait = time.ticks_diff(self._due, time.ticks_ms())
-            if wait <= 0:
-                return ("Heartbeat", {}) if self.registered else ("BootNotification", self.boot_payload)
-            await _until(self._wake, wait)
-        return self._requests.pop(0)
+            if self.waiting:
+                await self._deliver(*self.waiting.pop(0))
+            elif wait > 0:
+                await until(self._wake, min(wait, await self._ping(websocket)))
+            elif self.registered:
+                await self._deliver("Heartbeat", {})
+            else:
+                await self._deliver("BootNotification", self.boot_payload)
 
-    def _register(self, status, interval):
-        """Act upon a BootNotification.conf (4.2); what makes no sense counts as Rejected."""
-        if type(interval) is not int or interval <= 0:
-            interval = 0
-        if status == "Accepted":
-            if interval:
-                self._configuration.set("HeartbeatInterval", str(interval))
-            interval = self._configuration.get("HeartbeatInterval")
-            self._log("registered, heartbeat every %d s" % interval)
-            self._pause = _FIRST_PAUSE
-            self.accepted.set()
-            for function in self.on_accepted:
-                function()
-        else:
-            interval = min(interval or _BOOT_INTERVAL, _LONGEST_INTERVAL)
-            self.accepted.clear()
-            if status != "Pending":
-                status = "Rejected"
-                self._requests.clear()
-            self._log("registration %s, asking again in %d s" % (status, interval))
-        self._status = status
-        self._schedule(interval)
+    async def _deliver(self, action, payload):
+        """Make one of these calls and act upon the answer.
 
-    def _heartbeat_changed(self):
-        if self.registered:
-            self._schedule(self._configuration.get("HeartbeatInterval"))
-
-    def _schedule(self, seconds):
-        self._due = time.ticks_add(time.ticks_ms(), seconds * self._second)
-        self._wake.set()
-
-    def _set_clock(self, answer):
-        text = answer.get("currentTime")
-        if isinstance(text, str):
+        A central system that doesn't answer it in time is taken for dead: the OSError ends the connection.
+        """
+        try:
+            answer = await self._rpc.call(action, payload)
+        except CallError as error:
+            self.log("%s was answered with %s" % (action, error))
+            answer = {}
+        if action in ("BootNotification", "Heartbeat"):
             try:
-                self._clock.set(parse_time(text))
-            except (ValueError, OverflowError) as error:
-                self._log("the central system's time is %s" % error)
+                from . import registration
+
+                registration.answered(self, action, answer)
+            finally:
+                self._forget("ocpp.registration")
+                self._forget("ocpp.timestamps")
 
     async def _ping(self, websocket):
-        """Ping each WebSocketPingInterval; OSError when nothing at all comes back."""
-        while True:
-            interval = self._configuration.get("WebSocketPingInterval") * self._second
-            patience = min(interval, _ANSWER_TIMEOUT * self._second)
-            if await _until(self._ping_changed, interval - patience if interval else None):
-                continue
-            sent = time.ticks_ms()
+        """Ping if it is time to: each WebSocketPingInterval. OSError when nothing at all has come since the last ping.
+
+        Return ms until it wants to be called again.
+        """
+        interval = self.configuration.get("WebSocketPingInterval") * self._second
+        if not interval:
+            self._pinged = websocket.last_received
+            return _FAR
+        patience = min(interval, _ANSWER_TIMEOUT * self._second)
+        passed = time.ticks_diff(time.ticks_ms(), self._pinged)
+        if passed >= patience and time.ticks_diff(websocket.last_received, self._pinged) < 0:
+            raise OSError(errno.ETIMEDOUT, "the central system is silent")
+        if passed >= interval:
+            self._pinged = time.ticks_ms()
+            passed = 0
             await websocket.ping()
-            await asyncio.sleep_ms(patience)
-            if time.ticks_diff(websocket.last_received, sent) < 0:
-                raise OSError(errno.ETIMEDOUT, "the central system is silent")
-
-
-async def _until(event, ms):
-    """Wait for the event, no longer than ms (None: for ever). Return whether it came, and clear it."""
-    try:
-        await asyncio.wait_for_ms(event.wait(), ms)
-    except asyncio.TimeoutError:
-        return False
-    event.clear()
-    return True
+        return (patience if passed < patience else interval) - passed

@@ -3,8 +3,8 @@ import struct
 import unittest
 from binascii import a2b_base64, crc32
 
-from firmware.frames import Frames
 from firmware.errors import ImageError
+from firmware.frames import Frames
 
 DEFLATED = 0x8000
 OPERATIONS = 0x4000

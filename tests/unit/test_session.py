@@ -2,7 +2,7 @@ import asyncio
 import unittest
 
 from ocpp.configuration import Configuration
-from ocpp.session import NotRegistered, Session
+from ocpp.session import Session
 from scripted import CentralSystem, Clock, Store, boot_answer, ended, run
 
 BOOT = {"chargePointVendor": "Arus", "chargePointModel": "Desk", "firmwareVersion": "1.0.0"}
@@ -76,7 +76,7 @@ class Registration(unittest.TestCase):
             central_system = CentralSystem()
             async with Fixture([central_system]) as session:
                 for status in (None, "Pending", "Rejected"):
-                    with self.assertRaises(NotRegistered):
+                    with self.assertRaises(OSError):
                         await session.call("StatusNotification", {})
                     if status:
                         await central_system.answer("BootNotification", boot_answer(status, 1))
@@ -420,7 +420,7 @@ class Reconnecting(unittest.TestCase):
                 first.drop()
                 while session.registered:
                     await asyncio.sleep_ms(0)
-                with self.assertRaises(NotRegistered):
+                with self.assertRaises(OSError):
                     await session.call("Heartbeat", {})
                 unique_id, boot = await second.expect("BootNotification")
                 self.assertEqual(boot, BOOT)
