@@ -22,13 +22,13 @@ async def source(parts, location, **options):
     if scheme == "ftp":
         from . import ftp as protocol
     else:
-        from . import http as protocol
+        from . import http as protocol  # type: ignore[no-redef]
     parts.log("Starting firmware download from: " + protocol.name_of(address))
     if scheme != "ftp":
         del protocol
         parts.forget("firmware.http", "firmware.lines")  # not while TLS is opened, which takes as much
         options["connection"] = await parts.dial(host, port, scheme == "https", timeout=timeout)
-        from . import http as protocol
+        from . import http as protocol  # type: ignore[no-redef]
     try:
         return await protocol.open(address, parts.dial, **options)
     finally:
@@ -36,7 +36,7 @@ async def source(parts, location, **options):
 
 
 async def package(parts, header):
-    """Return what the journal keeps of a package, None for a plain file (no header). ImageError: not for this charger."""
+    """Return what the journal keeps of a package, None for a plain file (no header). ImageError: not for us."""
     if not header:
         if parts.get("RequireSignedFirmware"):
             raise ImageError("it is not signed, and RequireSignedFirmware is on: send a signed package")

@@ -1,8 +1,8 @@
 """One firmware update, from the request to the reset that starts the new firmware.
 
-Updater._update reads from top to bottom like the state table in transitions.py; everything that has to survive a reset is in the
-journal before it is acted upon. What comes before the download is in prepare.py, what follows it in install.py: while a
-TLS session is opened for the download, neither of them takes any of the heap.
+Updater._update reads from top to bottom like the state table in transitions.py; everything that has to survive a reset
+is in the journal before it is acted upon. What comes before the download is in prepare.py, what follows it in
+install.py: while a TLS session is opened for the download, neither of them takes any of the heap.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from .transfer import PIECE, Transfer
 _ATTEMPTS = const(3)  # when the request does not say
 _RETRY_INTERVAL = const(60)  # seconds, likewise
 _MOST_UNSENT = const(32)
+
 
 class Busy(Exception):
     """The request can't be taken now; the text says why and what to do."""

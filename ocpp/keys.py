@@ -18,7 +18,7 @@ _ONLY_ON = const(3)  # can be switched on; off again only by config.json
 # here. Vendor keys: TrialDeadline, seconds that a new firmware has to be accepted by the central system;
 # FirmwareDownloadTimeout, seconds without a byte, or half the time that 16 KiB may take, which ends a download attempt;
 # RequireSignedFirmware; UpdateProgressDataTransfer; UpdateWhileCharging, what an update does to a transaction.
-KEYS = {
+KEYS = {  # type: dict
     "AuthorizationKey": (b"", 16, 20, _WRITE_ONLY),
     "FirmwareDownloadTimeout": (60, 5, 3600, 0),
     "GetConfigurationMaxKeys": (50, 50, 50, _READ_ONLY),

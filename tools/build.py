@@ -33,8 +33,8 @@ BUNDLE_HEADER = struct.Struct("<8sHHI32s32s")
 BUNDLE_MAGIC = b"ARUSAPP\0"
 BUNDLE_FORMAT = 1
 
-IMAGE_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
-SEGMENT_HEADER = struct.Struct("<II")
+IMAGE_HEADER: struct.Struct = struct.Struct("<BBBBIB3sHBHH4sB")
+SEGMENT_HEADER: struct.Struct = struct.Struct("<II")
 APP_DESCRIPTOR = struct.Struct("<II8s32s32s16s16s32s32s80s")
 APP_DESCRIPTOR_MAGIC = 0xABCD5432
 CHECKSUM_SEED = 0xEF

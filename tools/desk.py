@@ -43,8 +43,9 @@ class Desk:
     In its other slot is BEFORE, `slot1`: what an update finds there.
 
     `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
-    `lines` is the serial log. `tls` makes it wss and https. `key` signs the packages. `csms`, `identity`, `password` and `ca` (PEM or DER) attach
-    the charger to another central system than the desk's own. `record` keeps what simulator/recording.py needs.
+    `lines` is the serial log. `tls` makes it wss and https. `key` signs the packages. `csms`, `identity`, `password`
+    and `ca` (PEM or DER) attach the charger to another central system than the desk's own. `record` keeps what
+    simulator/recording.py needs.
     """
 
     def __init__(

@@ -147,7 +147,7 @@ async def check_recovery(desk: Desk, cut: PowerCut, to_come: list[str]) -> None:
 
 
 async def check_cuts(desk: Desk, uncut: Uncut, first: int, every: int, last: int | None = None) -> str:
-    """Examine the flash of each cut in a range of operations; recover from those at each so-manieth. Return the counts."""
+    """Examine the flash of each cut in a range of operations; recover from each so-manieth. Return the counts."""
     cuts = tried = 0
     operations = len(uncut.recording.operations)
     for cut in uncut.recording.power_cuts(range(first, (last or operations) + 1)):

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 
-
 BLOCK = 8192  # smaller than the chip's, as is everything here
 
 
