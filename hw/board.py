@@ -30,6 +30,9 @@ def load_config(path="/config.json"):
             raise ConfigError('%s lacks "%s"' % (path, field))
         if not isinstance(config[field], dict if field == "wifi" else str):
             raise ConfigError('%s has a wrong "%s"' % (path, field))
+    keys = config.setdefault("configuration", {})
+    if config.get("firmware_key") and isinstance(keys, dict):
+        keys.setdefault("RequireSignedFirmware", "true")  # whoever gives a charger a key means it
     return config
 
 

@@ -101,6 +101,16 @@ async def test_a_package_for_others_is_refused_before_anything_is_erased(
         assert slot == desk.slot1.ljust(SLOT, b"\xff"), "something was written"
 
 
+async def test_a_charger_with_a_key_takes_unsigned_files_only_if_it_is_told_so(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    async with Desk(tmp_path / "silent", interpreter, speed=SPEED, heap=HEAP, key=ECDSA) as desk:
+        assert await course(desk, desk.update_file()) == REFUSED
+    told = {"RequireSignedFirmware": "false"}
+    async with Desk(tmp_path / "told", interpreter, speed=SPEED, heap=HEAP, key=ECDSA, configuration=told) as desk:
+        assert await course(desk, desk.update_file()) == INSTALLED
+
+
 async def test_without_a_key_no_package_is_taken(tmp_path: Path, interpreter: Interpreter) -> None:
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP) as desk:
         desk._key = RSA
@@ -161,7 +171,7 @@ async def test_a_cut_every_4_kib_costs_less_than_a_frame_each(
     kind: str, tmp_path: Path, interpreter: Interpreter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The connection is cut at every 4 KiB of the file, the server restarting in between."""
-    async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=ECDSA) as desk:
+    async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=None if kind == "plain" else ECDSA) as desk:
         file = KINDS[kind](desk, desk.update_file(extra=NOISE))
         cuts = len(file) // 4096 - 1
         # Each answer goes on where the one before ended, or up to a frame before that.
