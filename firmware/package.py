@@ -12,9 +12,13 @@ from micropython import const
 from .errors import ImageError
 
 _PIECE = const(1024)
+_ALGORITHM = const(10)  # where it stands
+_RSA = const(1)
+_ECDSA = const(2)
+_SIGNED = const(256)  # bytes that the signature covers; it follows them
 
 
-async def check(header, charger, running, forget=lambda name: None):
+async def check(header, charger, running, forget=lambda *names: None):
     """Check whether a package is for this charger, before anything is erased for it.
 
     header: memoryview of its 640 bytes, the first 8 known. charger: product (str), hardware, chip_id and floor (ints),
@@ -29,15 +33,22 @@ async def check(header, charger, running, forget=lambda name: None):
     forget("firmware.header")
     found, base_digest = fields.check(header, charger, running.capacity)
     del fields
-    from . import signature
-
-    forget("firmware.signature")
-    if not await signature.verify_header(charger.key, header):
+    if not await _verified(charger.key, header, forget):
         raise ImageError("wrong signature, the header is damaged or forged: build or upload the package again")
-    del signature
     if found["base"] and await _digest(running, found["base"]) != base_digest:
         raise ImageError("a delta to another firmware than the one that runs here: send the full package")
     return found
+
+
+async def _verified(key, header, forget):
+    if header[_ALGORITHM] == _RSA:
+        from . import rsa_pss as scheme
+    elif header[_ALGORITHM] == _ECDSA:
+        from . import ecdsa as scheme  # type: ignore[no-redef]
+    else:
+        return False
+    forget("firmware.rsa_pss", "firmware.ecdsa")
+    return await scheme.verify(key, sha256(header[:_SIGNED]).digest(), header[_SIGNED:])
 
 
 async def _digest(running, length):

@@ -29,7 +29,7 @@ KEY_FILE = "firmware_key.pem"
 # An ampersand, which SteVe sends as &amp;
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
-HEAP = 100 * 1024
+HEAP = 80 * 1024
 TRIAL_DEADLINE = 60  # seconds of the chip's time; on a busy desk whose time is sped up, that is little
 SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
 WIFI = ("desk", "simulated")

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import build
-from desk import FILE, NEW, OLD, SLOT, TRIAL_DEADLINE, Desk, chapter
+import packages
+import packages_keys
+from desk import FILE, NEW, OLD, PRODUCT, SLOT, TRIAL_DEADLINE, Desk, chapter
 from webserver import Fault
+
+# What an update can come as: how its file is packed for a desk whose charger runs OLD.
+KINDS: dict[str, Callable[[Desk, bytes], bytes]] = {
+    "plain": lambda _, file: file,
+    "package": lambda desk, file: desk.package(file),
+    "compressed": lambda desk, file: desk.package(file, compress=True),
+    "delta": lambda desk, file: desk.package(file, base=desk.update_file(OLD)),
+}
 
 
 @dataclass(frozen=True)
@@ -19,21 +30,39 @@ class Scenario:
     `story`: what the central system receives, statuses and the versions that register, in this order
     `reason`: a regular expression for what the serial log says about it, over all its lines
     `file`: makes the update file
-    `disturb`: called with that file before UpdateFirmware is sent; lets something go wrong
+    `disturb`: called with that file and what it is packed in, before UpdateFirmware is sent; lets something go wrong
+    `any_kind`: it goes the same way whatever the file is packed in, see KINDS
+    `has_key`: the charger knows a key, whatever kind it is
     """
 
     proves: str
     story: str
     reason: str = "New firmware confirmed"
     file: Callable[[Desk], bytes] = Desk.update_file
-    disturb: Callable[[Desk, bytes], None] = lambda *_: None
+    disturb: Callable[[Desk, bytes, bytes], None] = lambda *_: None
+    any_kind: bool = False
+    has_key: bool = False
+    configuration: Mapping[str, int | str] = field(default_factory=dict)
 
-    async def play(self, desk: Desk) -> list[str]:
-        """Play it on a desk that was just entered; return what went wrong, in sentences."""
+    def options(self, kind: str = "plain", **configuration: int | str) -> dict[str, Any]:
+        """The options that a Desk for it takes; with more of the charger's configuration."""
+        has_key = self.has_key or kind != "plain"
+        key = packages_keys.make_key("rsa") if has_key else None
+        return {"key": key, "configuration": {**configuration, **self.configuration}}
+
+    async def play(
+        self, desk: Desk, kind: str = "plain", show: Callable[[bytes, bytes], None] = lambda *_: None
+    ) -> list[str]:
+        """Play it on a desk that was just entered; return what went wrong, in sentences.
+
+        show: called with the update file and what it is packed in, when they are ready.
+        """
         await desk.registered()
         file = self.file(desk)
-        desk.web.files = {FILE: file}
-        self.disturb(desk, file)
+        packed = KINDS[kind](desk, file)
+        desk.web.files = {FILE: packed}
+        show(file, packed)
+        self.disturb(desk, file, packed)
         await desk.update()
         await desk.ended()
         return self.problems(desk)
@@ -104,20 +133,26 @@ def _unreachable(desk: Desk) -> bytes:
     return desk.update_file(extra={"main.py": UNREACHABLE + main})
 
 
-def _not_found(desk: Desk, _: bytes) -> None:
+def _wrong_key(desk: Desk) -> bytes:
+    return packages.package(desk.update_file(), packages_keys.make_key("rsa"), product=PRODUCT, release=2)
+
+
+def _not_found(desk: Desk, *_: bytes) -> None:
     desk.web.faults = [Fault(FILE, status=404)]
 
 
-def _die_halfway(desk: Desk, file: bytes) -> None:
-    desk.web.faults = [Fault(FILE, times=1, cut_after=len(file) // 2, down=6 / desk.speed)]
+def _die_halfway(desk: Desk, _: bytes, packed: bytes) -> None:
+    desk.web.faults = [Fault(FILE, times=1, cut_after=len(packed) // 2, down=6 / desk.speed)]
 
 
-def _cut_power(desk: Desk, file: bytes) -> None:
+def _cut_power(desk: Desk, file: bytes, _: bytes) -> None:
     """After three quarters of the download: each 4096 bytes take two operations, but for a few that erase."""
     desk.chip.cut_power(len(file) // 2048 * 3 // 4, "middle")
 
 
-UPDATE = Scenario("An update over the air changes the running application, and the operator can follow it.", SUCCESS)
+UPDATE = Scenario(
+    "An update over the air changes the running application, and the operator can follow it.", SUCCESS, any_kind=True
+)
 
 SCENARIOS = {
     "file-not-found": Scenario(
@@ -125,12 +160,14 @@ SCENARIOS = {
         DOWNLOAD_FAILED,
         "Attempt 2 of 3 failed.*DownloadFailed: http://127.0.0.1:.*404",
         disturb=_not_found,
+        any_kind=True,
     ),
     "server-dies": Scenario(
         "A web server that dies half-way and comes back delays the update and doesn't fail it.",
         SUCCESS,
         "Connection lost at byte",
         disturb=_die_halfway,
+        any_kind=True,
     ),
     "corrupt-file": Scenario(
         "One flipped bit in the application is found before the new firmware is started.",
@@ -162,27 +199,45 @@ SCENARIOS = {
         "InstallationFailed: the file has 1576960 bytes, the OTA slot 1572864",
         file=_too_large,
     ),
+    "wrong-key": Scenario(
+        "A package that is signed with another key than the charger's is refused before anything is erased.",
+        REFUSED,
+        "InstallationFailed: signed with another key",
+        file=_wrong_key,
+        has_key=True,
+    ),
+    "unsigned": Scenario(
+        "With RequireSignedFirmware on, a plain file is refused before anything is erased.",
+        REFUSED,
+        "InstallationFailed: it is not signed, and RequireSignedFirmware is on",
+        has_key=True,
+        configuration={"RequireSignedFirmware": "true"},
+    ),
     "new-crashes": Scenario(
         "A new firmware that crashes at its start is gone after the watchdog's reset; the old one reports it.",
         ROLLED_BACK,
         "made to crash.*watchdog.*InstallationFailed: the new firmware did not prove itself",
         file=_crashing,
+        any_kind=True,
     ),
     "new-hangs": Scenario(
         "A new firmware that hangs is gone after the watchdog's reset; the old one reports it.",
         ROLLED_BACK,
         "watchdog.*InstallationFailed: the new firmware did not prove itself",
         file=_hanging,
+        any_kind=True,
     ),
     "new-unreachable": Scenario(
         "A new firmware that can't reach the central system within TrialDeadline goes back by itself.",
         ROLLED_BACK,
         f"InstallationFailed: the new firmware was not accepted by the central system within {TRIAL_DEADLINE} s",
         file=_unreachable,
+        any_kind=True,
     ),
     "power-cut": Scenario(
         "An update goes on where it was after a power failure in mid-download.",
         f"{OLD} Downloading {OLD} Downloaded Installing {NEW} Installed",
         disturb=_cut_power,
+        any_kind=True,
     ),
 }

@@ -22,10 +22,15 @@ from rich.text import Text
 
 import build
 import environment
+import packages
+import packages_inspect
 from central_system import CallFailed, Frame
-from desk import FILE, NEW, TRIAL_DEADLINE, Desk
-from scenarios import SCENARIOS, UPDATE, Scenario
+from desk import FILE, KEY_FILE, NEW, OLD, TRIAL_DEADLINE, Desk
+from packages_frames import PackageError
+from packages_keys import PrivateKey
+from scenarios import KINDS, SCENARIOS, UPDATE, Scenario
 from simulator.chip import SimulatorError, Timing
+from simulator.manufacture import OTA_4MIB
 from webserver import Request
 
 # What sectors of 4 KiB take on the flash of an ESP32 module.
@@ -95,6 +100,19 @@ class Screen:
         wanted = f" from {request.headers['range']}" if "range" in request.headers else ""
         self.event("web server", f"{request.method} {request.path}{wanted}: {request.status}, {request.sent:,} bytes")
 
+    def package(self, file: bytes, packed: bytes, key: PrivateKey | None, base: bytes) -> None:
+        """What the update file is packed in, if it is."""
+        if key:
+            self.event("desk", f"A signing key was made. The charger has its public half, {KEY_FILE} on its VFS.")
+        if not packages.is_package(packed):
+            return
+        share = f"{len(packed):,} bytes, {100 * len(packed) / len(file):.1f} % of that"
+        self.event("desk", f"The plain update file would be {len(file):,} bytes. The package: {share}.", "bold green")
+        self.event("desk", "tools/build.py inspect says of it:")
+        public_key = key.public_key() if key else None
+        for line in str(packages_inspect.inspect(packed, public_key, base)).splitlines():
+            self.event("desk", f"  {line}", "bold red" if "WRONG" in line else "")
+
     def table(self, frames: list[Frame], began: datetime) -> None:
         """What the central system received, and when."""
         table = Table(box=box.SIMPLE_HEAD, title="What the central system received", title_justify="left")
@@ -119,13 +137,48 @@ def message(frame: Frame) -> str:
     return str(frame.payload["status"])
 
 
-async def play(desk: Desk, screen: Screen, scenario: Scenario) -> bool:
+def running_slot(desk: Desk) -> bytes:
+    """What is in the OTA slot that runs."""
+    label = desk.chip.boots[-1].slot
+    address, size = next((address, size) for name, _, _, address, size in OTA_4MIB if name == label)
+    return (desk.chip.folder / "flash.bin").read_bytes()[address:][:size]
+
+
+def checks(desk: Desk, file: bytes, packed: bytes) -> Table:
+    """What was checked of a package, and when."""
+    header = packages.parse(packed)
+    table = Table(box=box.SIMPLE_HEAD, title="What was checked", title_justify="left")
+    table.add_column("When", no_wrap=True)
+    table.add_column("What")
+    base = f", that version {OLD} runs, to which this is the difference" if header.base_length else ""
+    table.add_row("before anything was erased", f"signature, product, hardware, chip, release, size{base}")
+    table.add_row("while it came", "length and CRC-32 of each frame, before any of it was written")
+    table.add_row("when all was written", f"flash read back: SHA-256 {header.sha256.hex()[:16]}…, as signed")
+    table.add_row(
+        "here, at the desk", f"all {len(file):,} bytes of the plain file are in slot {desk.chip.boots[-1].slot}"
+    )
+    return table
+
+
+async def play(desk: Desk, screen: Screen, scenario: Scenario, kind: str, key: PrivateKey | None) -> bool:
     """Play a scenario; return whether all was as it should be."""
     began = time.monotonic()
     desk.central.observers.append(screen.frame)
-    problems = await scenario.play(desk)
+    shown: list[bytes] = []
+
+    def show(file: bytes, packed: bytes) -> None:
+        shown[:] = file, packed
+        screen.package(file, packed, key, desk.update_file(OLD))
+
+    problems = await scenario.play(desk, kind, show)
     request = next(frame for frame in desk.central.frames if frame.action == "UpdateFirmware")
     screen.table(desk.story, request.time)
+    file, packed = shown
+    if kind != "plain" and desk.version == NEW:
+        if running_slot(desk)[: len(file)] == file:
+            screen.console.print(checks(desk, file, packed))
+        else:
+            problems.append("What is in the slot that runs is not the plain update file")
     for problem in problems:
         screen.say(problem, "bold red")
     if problems:
@@ -138,9 +191,12 @@ async def play(desk: Desk, screen: Screen, scenario: Scenario) -> bool:
     return True
 
 
-async def attend(desk: Desk, screen: Screen) -> bool:
+async def attend(desk: Desk, screen: Screen, kind: str, key: PrivateKey | None) -> bool:
     """Keep the charger at another central system until Ctrl-C."""
-    desk.web.files = {FILE: desk.update_file()}
+    file = desk.update_file()
+    packed = KINDS[kind](desk, file)
+    desk.web.files = {FILE: packed}
+    screen.package(file, packed, key, desk.update_file(OLD))
     screen.event("web server", f"version {NEW} for an UpdateFirmware: {desk.web.url(FILE)}", "bold green")
     screen.event("", "Ctrl-C switches the charger off.")
     await desk.until_off()
@@ -171,6 +227,7 @@ async def run(arguments: argparse.Namespace) -> bool:
             f"a simulated ESP32: MicroPython {version} with {interpreter.word_bits}-bit words, "
             f"{arguments.heap} KiB of heap{faster}",
         )
+        options = scenario.options(arguments.kind, TrialDeadline=600 if arguments.csms else TRIAL_DEADLINE)
         desk = Desk(
             Path(folder),
             interpreter,
@@ -183,12 +240,14 @@ async def run(arguments: argparse.Namespace) -> bool:
             csms=arguments.csms,
             identity=arguments.id,
             password=arguments.password,
-            configuration={"TrialDeadline": 600 if arguments.csms else TRIAL_DEADLINE},
+            **options,
             serial=screen.serial,
             request=screen.request,
         )
         async with desk:
-            return await (attend(desk, screen) if arguments.csms else play(desk, screen, scenario))
+            if arguments.csms:
+                return await attend(desk, screen, arguments.kind, options["key"])
+            return await play(desk, screen, scenario, arguments.kind, options["key"])
 
 
 def list_scenarios() -> None:
@@ -205,6 +264,9 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.scenario and arguments.scenario not in SCENARIOS:
         sys.exit(f"simulate.py: there is no scenario {arguments.scenario}; --list tells what there is")
+    if arguments.kind != "plain" and arguments.scenario and not SCENARIOS[arguments.scenario].any_kind:
+        kinds = ", ".join(name for name, scenario in SCENARIOS.items() if scenario.any_kind)
+        sys.exit(f"simulate.py: {arguments.scenario} brings a file of its own; --kind goes with {kinds}")
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the charger must not stay behind
         signal.signal(number, signal.default_int_handler)
     try:
@@ -212,5 +274,5 @@ def main(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Switched off.")
         return 0 if arguments.csms else 130
-    except (build.BuildError, environment.SetupError, SimulatorError, CallFailed, OSError) as error:
+    except (build.BuildError, environment.SetupError, PackageError, SimulatorError, CallFailed, OSError) as error:
         sys.exit(f"simulate.py: {error}")

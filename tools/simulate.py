@@ -2,6 +2,7 @@
 """Shows a charger update itself over the air, all of it on this machine.
 
     simulate.py                          from UpdateFirmware to Installed
+    simulate.py --kind delta             with a signed package that only brings what has changed
     simulate.py --scenario server-dies   what can go wrong, and how it ends
     simulate.py --csms ws://HOST/steve/websocket/CentralSystemService --id CP1
                                          the charger at your own central system
@@ -26,6 +27,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", metavar="NAME", help="play one of the unhappy courses of events")
     parser.add_argument("--list", action="store_true", help="tell the scenarios and what each proves")
+    parser.add_argument(
+        "--kind",
+        choices=("plain", "package", "compressed", "delta"),
+        default="plain",
+        help="what the update comes as: the plain file (default); a signed package; one that is compressed too; one "
+        "with only the difference to what runs",
+    )
     parser.add_argument("--micropython", metavar="FILE", type=Path, help="a real MicroPython for ESP32 in the slots")
     parser.add_argument("--tls", action="store_true", help="wss and https, with certificates checked")
     parser.add_argument("--heap", metavar="KIB", type=int, default=80, help="the charger's memory (default: 80)")

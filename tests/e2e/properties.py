@@ -174,6 +174,8 @@ class Firmware:
     compiled: Path
     code: str
     most: int = 24 * 1024  # bytes of a case, and of what the firmware says to it
+    heap: int = HEAP
+    slack: int = SLACK
     _process: subprocess.Popen[bytes] | None = None
     _errors: Any = None
     _memory: int = 0  # in use after the first known-good case
@@ -192,7 +194,7 @@ class Firmware:
                 good()
                 memory = self._ask({"idle": True}, b"").result["memory"]
                 self._memory = self._memory or memory
-                if memory <= self._memory + SLACK:
+                if memory <= self._memory + self.slack:
                     return
                 # A collector that takes any word on the stack for a pointer may keep a piece until the next time.
                 assert attempt < 2, f"{memory - self._memory} bytes more in use than at the beginning"
@@ -213,7 +215,7 @@ class Firmware:
         self._rest.clear()
         self._memory = 0
         code = f"MOST = {self.most}\n{DRIVER}\n{self.code}\nserve()\n"
-        heap = HEAP * self.interpreter.word_bits // 32
+        heap = self.heap * self.interpreter.word_bits // 32
         self._process = subprocess.Popen(
             [*self.interpreter.command, "-X", f"heapsize={heap}", "-c", code],
             cwd=self.compiled,

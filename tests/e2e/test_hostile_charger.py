@@ -50,8 +50,9 @@ async def test_a_silent_central_system_is_noticed_by_ping(tmp_path: Path, interp
 async def test_a_central_system_that_drips_is_left(tmp_path: Path, interpreter: Interpreter) -> None:
     """Each byte is a sign of life: it is the message as a whole that takes too long."""
     async with Proxy() as proxy, desk_behind(proxy, tmp_path, interpreter) as desk:
-        proxy.drip = 5 / SPEED
         ask = {"key": ["HeartbeatInterval"]}
+        await desk.central.call(desk.identity, "GetConfiguration", ask)  # whatever was on its way is there then
+        proxy.drip = 5 / SPEED
         await desk.central.call(desk.identity, "GetConfiguration", ask)  # comes in one piece still
         call = asyncio.create_task(desk.central.call(desk.identity, "GetConfiguration", ask))
         await desk.logged("timed out: too slow or silent")

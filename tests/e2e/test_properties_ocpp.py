@@ -106,7 +106,11 @@ def parsed(text):
     except ValueError:
         return {}
 
+class Parts:
+    pass
+
 async def answer(options, data):
+    parts = Parts()
     if "time" in options:
         return parsed(options["time"])
     links = []
@@ -128,7 +132,8 @@ async def answer(options, data):
         "chargePointModel": "m"}, configuration, clock, log, 1)
     session.on_accepted += [charge_point.report_all, outbox.wake]
     charge_point.configuration, charge_point.session = configuration, session
-    charge_point.updater = Updater(None, journal, None, clock, charge_point, None, log)
+    parts.journal, parts.log, parts.progress = journal, log, log
+    charge_point.updater = Updater(parts)
     charge_point.reset = resets.append
     charge_point.store = store
     charge_point.log = charge_point.contactor = charge_point.forget = log

@@ -8,6 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
+import build
 from central_system import CentralSystem
 from desk import QUERY
 from scenarios import SCENARIOS
@@ -46,6 +49,46 @@ async def test_it_shows_an_update_from_the_request_to_installed(repository: Path
     order = ["Downloading", "Downloaded", "Installing", "rst:", "2.0.0", "Installed"]
     assert ["".join(match) for match in shown][2 : 2 + len(order)] == order
     assert "\033" not in output
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), (("package", ()), ("compressed", ("--scenario", "server-dies")), ("delta", ("--tls",)))
+)
+async def test_it_shows_what_a_package_is_and_what_is_checked(
+    kind: str, options: tuple[str, ...], repository: Path, tmp_path: Path
+) -> None:
+    micropython = tmp_path / "micropython.bin"
+    micropython.write_bytes(build.made_image(100_000))
+    heap = ("--heap", "120") if options else ()
+    options += ("--kind", kind, "--micropython", str(micropython), "--speed", "10", *heap)
+    status, output = await run(repository, *options)
+    assert status == 0, output
+    assert re.search(
+        r"The plain update file would be [\d,]+ bytes. The package: [\d,]+ bytes, [\d.]+ % of that", output
+    )
+    for words in (
+        "public half, firmware_key.pem",
+        *("RSA-3072-PSS", "decoded, its SHA-256 is right"),
+        *(("the difference to a base", "that version 1.0.0 runs") if kind == "delta" else ()),
+        "FirmwareStatusNotification: Installed",
+        *("What was checked", "before anything was erased", "here, at the desk"),
+        "As it should be:",
+    ):
+        assert words in output
+    assert "WRONG" not in output
+
+
+async def test_kind_does_not_go_with_every_scenario(repository: Path) -> None:
+    status, output = await run(repository, "--kind", "delta", "--scenario", "too-large")
+    assert status == 1
+    assert re.fullmatch(r"simulate.py: too-large brings a file of its own; --kind goes with .*server-dies.*\n", output)
+
+
+async def test_a_package_for_another_key_is_shown_as_that(repository: Path) -> None:
+    status, output = await run(repository, "--scenario", "wrong-key")
+    assert status == 0, output
+    assert "WRONG: it is signed with another key" in output
+    assert "InstallationFailed: signed with another key" in output
 
 
 async def test_it_plays_a_scenario(repository: Path) -> None:

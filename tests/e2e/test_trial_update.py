@@ -78,7 +78,7 @@ async def test_a_new_firmware_that_fails_is_gone_after_one_way_back(
     tmp_path: Path, interpreter: Interpreter, what: str
 ) -> None:
     extra, words, way_back = FAILING[what]
-    async with make_desk(tmp_path, interpreter, speed=40, configuration=SOON) as desk:
+    async with make_desk(tmp_path, interpreter, speed=25, configuration=SOON) as desk:
         await desk.registered()
         await bring(desk, desk.update_file(extra=extra))
         assert story(desk) == ROLLED_BACK
@@ -90,7 +90,7 @@ async def test_a_new_firmware_that_fails_is_gone_after_one_way_back(
 async def test_without_wifi_in_the_trial_the_old_firmware_is_back_and_tells_when_it_can(
     tmp_path: Path, interpreter: Interpreter
 ) -> None:
-    async with make_desk(tmp_path, interpreter, speed=40, configuration=SOON) as desk:
+    async with make_desk(tmp_path, interpreter, speed=25, configuration=SOON) as desk:
 
         def serial(line: str) -> None:
             if "Firmware ready" in line:
@@ -158,7 +158,7 @@ async def test_a_reset_at_every_state_of_an_update_costs_nothing(
         "Firmware ready",
         "New firmware confirmed",
     ]
-    async with make_desk(tmp_path, interpreter, speed=40, configuration={"TrialDeadline": 600}) as desk:
+    async with make_desk(tmp_path, interpreter, speed=25, configuration={"TrialDeadline": 600}) as desk:
         reset_at(desk, kind, marks)
         desk.web.files = {FILE: desk.update_file()}
         await desk.registered()

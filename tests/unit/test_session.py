@@ -353,6 +353,27 @@ class Heartbeats(unittest.TestCase):
 
         run(test())
 
+    def test_what_is_needed_for_an_answer_only_is_forgotten(self):
+        async def test():
+            central_system = CentralSystem()
+            forgotten = []
+            fixture = Fixture([central_system])
+            fixture.session = Session(
+                fixture.connect,
+                fixture.dispatch,
+                BOOT,
+                fixture.configuration,
+                fixture.clock,
+                fixture.log.append,
+                forget=forgotten.append,
+            )
+            async with fixture as session:
+                await central_system.accept()
+                await session.accepted.wait()
+                self.assertEqual(forgotten, ["ocpp.registration", "ocpp.timestamps"])
+
+        run(test())
+
     def test_bad_time_is_logged_and_changes_nothing(self):
         async def test():
             central_system = CentralSystem()

@@ -10,10 +10,13 @@ from typing import Any
 import build
 from benchmarks.row import Row, Show
 from benchmarks.setting import (
+    ALGORITHMS,
     CA,
+    CASES,
     BenchError,
     application,
     changed_main,
+    key_for,
     on_micropython,
     probed,
     probed_desk,
@@ -23,13 +26,14 @@ from benchmarks.setting import (
 )
 from desk import FILE, FINAL, NEW, Desk, chapter
 from environment import REPOSITORY
+from scenarios import KINDS
 from simulator.chip import SimulatorError
 from simulator.interpreter import Interpreter
 from webserver import Fault, WebServer
 
 KIB = 1024
 ROOMY = 160 * KIB  # for the firmware with a probe in it
-LEAST, MOST = 40, 128  # KiB, between which the smallest heap is looked for
+LEAST, MOST = 64, 128  # KiB, between which the smallest heap is looked for
 PASSES = 3  # of as many
 SPEED = 10
 # The heap after import without a probe.
@@ -42,6 +46,8 @@ IN_PACKETS: dict[str, Any] = {"piece": 1440, "drip": 0.002}
 
 async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
     """Heap in use while the firmware runs on the simulated chip and updates itself over wss and https.
+
+    The update is a plain file; then the peak with each kind of package is told as well.
 
     A probe in main.py takes gc.mem_alloc() after a gc.collect(), at every turn of the event loop and whenever modules
     are about to be dropped, which is when most is loaded. What the simulator and the probe take is not counted, what
@@ -56,25 +62,36 @@ async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
     untouched = changed_main([UNTOUCHED])
     async with probed_desk(interpreter, {"main.py": untouched}, heap=ROOMY) as desk:
         own = -int((await desk.result("imported"))[0])
-    show("an update")
-    async with probed_desk(interpreter, probed("probe_heap"), heap=ROOMY, speed=SPEED, tls=True) as desk:
-        await desk.registered()
-        told = len(desk.results("now"))
-        await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
-        connected = int(desk.results("now")[-1][0])
-        await updated(desk)
-        imported = int(desk.results("imported")[0][0])
-        own += imported
-        taken = desk.chip.simulator_heap() * 32 // 33 + own
-        peak, modules = max((int(used), names) for used, names in desk.results("peak"))
+    imported, connected, peak, modules = 0, 0, {}, ""
+    for case in CASES:
+        kind, algorithm = case
+        show(f"{kind} {algorithm}")
+        options: dict[str, Any] = {"heap": ROOMY, "speed": SPEED, "tls": True, "key": key_for(algorithm)}
+        async with probed_desk(interpreter, probed("probe_heap"), **options) as desk:
+            await desk.registered()
+            told = len(desk.results("now"))
+            await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
+            at_rest = int(desk.results("now")[-1][0])
+            await updated(desk, kind)
+            loaded = int(desk.results("imported")[0][0])
+            taken = desk.chip.simulator_heap() * 32 // 33 + own + loaded
+            highest, loaded_then = max((int(used), names) for used, names in desk.results("peak"))
+            peak[case] = highest - taken
+            if kind == "plain":
+                imported, connected, modules = loaded - taken, at_rest - taken, loaded_then
     show("what freezing takes off")
     frozen = await _taken_off_by_freezing(interpreter, set(modules.split(",")) - {"probe"})
+    plain = peak.pop(("plain", ""))
     return [
-        Row("heap.imported", "heap in use after import", imported - taken, "B"),
-        Row("heap.connected", "heap in use when connected", connected - taken, "B"),
-        Row("heap.peak", "heap in use at the peak of an update", peak - taken, "B"),
+        Row("heap.imported", "heap in use after import", imported, "B"),
+        Row("heap.connected", "heap in use when connected", connected, "B"),
+        Row("heap.peak", "heap in use at the peak of an update", plain, "B"),
         Row("heap.freezing", "what freezing would take off that", frozen, "B"),
-        Row("heap.frozen", "at the peak as if frozen", peak - taken - frozen, "B", 40 * KIB),
+        Row("heap.frozen", "at the peak as if frozen", plain - frozen, "B", 40 * KIB),
+        *(
+            Row(f"heap.peak.{kind}.{algorithm}", f"at the peak, {kind}{ALGORITHMS[algorithm]}", used, "B")
+            for (kind, algorithm), used in peak.items()
+        ),
     ]
 
 
@@ -95,35 +112,59 @@ async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str]) ->
 
 
 async def names(interpreter: Interpreter, show: Show) -> list[Row]:
-    """How many names (qstrs) all of the firmware brings that the interpreter doesn't have in flash.
+    """How many names (qstrs) an update brings that the interpreter doesn't have in flash.
 
-    Every module is loaded into the unix port, boot.py and main.py are compiled, and micropython.qstr_info() counts,
-    a dozen of the script's own included. Names stay on the heap when a module is dropped. MicroPython keeps them in
-    tables of 20, 40, 80, 160, 320 and 640: the 621st takes 4.5 KB, on an ESP32 as well (which has more names in flash,
-    those of its own modules).
+    A signed package (RSA) comes over wss and https to the simulated chip, and a probe in main.py notes which modules are
+    loaded, if only for a moment, from a power-on or reset to the next. Those are loaded into the unix port, boot.py and
+    main.py are compiled, and micropython.qstr_info() counts, a dozen of the script's own included. That is done for the
+    start that downloads and for the one on trial; the larger number counts, beside that of all modules there are, which
+    no charger loads without a reset in between.
+
+    Names stay on the heap when a module is dropped. MicroPython keeps them in tables of 20, 40, 80, 160, 320 and 640:
+    the 621st takes 4.5 KB, on an ESP32 as well (which has more names in flash, those of its own modules).
     """
+    show("an update")
+    options: dict[str, Any] = {"heap": ROOMY, "speed": SPEED, "tls": True, "key": key_for("rsa")}
+    async with probed_desk(interpreter, probed("probe_names"), **options) as desk:
+        await updated(desk, "package")
+        starts = "\n".join(desk.lines).split("@start")[1:]
+    loaded = [{line.split()[1] for line in start.splitlines() if line.startswith("@module ")} for start in starts]
+    show("counting")
     with application() as folder:
-        ours = [".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.glob("*/*.mpy")]
-        sources = [str(REPOSITORY / name) for name in ("boot.py", "main.py")]
-        told = await on_micropython(interpreter, folder, GARBAGE_HEAP, "names", *sources, *sorted(ours))
+        ours = {".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.glob("*/*.mpy")}
+        counts = [await _names(interpreter, folder, ours & (modules | {"version"})) for modules in (*loaded, ours)]
     return [
-        Row(
-            "names", "names that the firmware brings", int(told.partition("n_qstr=")[2].partition(",")[0]), "names", 620
-        )
+        Row("names", "names that an update brings", max(counts[:-1]), "names", 620),
+        Row("names.all", "names of all modules", counts[-1], "names"),
     ]
+
+
+async def _names(interpreter: Interpreter, folder: Path, modules: set[str]) -> int:
+    sources = [str(REPOSITORY / name) for name in ("boot.py", "main.py")]
+    told = await on_micropython(interpreter, folder, GARBAGE_HEAP, "names", *sources, *sorted(modules))
+    return int(told.partition("n_qstr=")[2].partition(",")[0])
 
 
 async def smallest_heap(interpreter: Interpreter, show: Show) -> list[Row]:
     """The smallest heap (in KiB, what the simulator takes added) with which a whole update over wss and https passes.
 
-    Found by halving; then the one found, or the next one up, has to pass 3 times of 3. An update that ran out of memory
-    somewhere and got over it has not passed.
+    Of each kind: a package has to pass with RSA and with ECDSA. Found by halving; then the one found, or the next one
+    up, has to pass 3 times of 3. An update that ran out of memory somewhere and got over it has not passed.
     """
+    rows = []
+    for kind in KINDS:
+        name = "heap.smallest" if kind == "plain" else f"heap.smallest.{kind}"
+        what = "smallest heap for an update, wss and https" if kind == "plain" else f"  {kind}"
+        rows.append(Row(name, what, await _smallest(interpreter, kind, show), "KiB", 80))
+    return rows
+
+
+async def _smallest(interpreter: Interpreter, kind: str, show: Show) -> int:
     failing, passing = LEAST, MOST
     while passing - failing > 1:
         middle = (failing + passing) // 2
-        show(f"{middle} KiB")
-        if await _update_passes(interpreter, middle):
+        show(f"{kind}, {middle} KiB")
+        if await _kind_passes(interpreter, kind, middle):
             passing = middle
         else:
             failing = middle
@@ -131,18 +172,26 @@ async def smallest_heap(interpreter: Interpreter, show: Show) -> list[Row]:
     while passes < PASSES:
         if passing > MOST:
             raise BenchError(f"the update does not pass with {MOST} KiB either")
-        show(f"{passing} KiB, {passes} of {PASSES}")
-        if await _update_passes(interpreter, passing):
+        show(f"{kind}, {passing} KiB, {passes} of {PASSES}")
+        if await _kind_passes(interpreter, kind, passing):
             passes += 1
         else:
             passing, passes = passing + 1, 0
-    return [Row("heap.smallest", "smallest heap for an update, wss and https", passing, "KiB", 80)]
+    return passing
 
 
-async def _update_passes(interpreter: Interpreter, kib: int) -> bool:
+async def _kind_passes(interpreter: Interpreter, kind: str, kib: int) -> bool:
+    for case, algorithm in CASES:
+        if case == kind and not await _update_passes(interpreter, kind, algorithm, kib):
+            return False
+    return True
+
+
+async def _update_passes(interpreter: Interpreter, kind: str, algorithm: str, kib: int) -> bool:
+    options: dict[str, Any] = {"heap": kib * KIB, "speed": SPEED, "tls": True, "key": key_for(algorithm)}
     with TemporaryDirectory() as folder:
-        async with Desk(Path(folder), interpreter, heap=kib * KIB, speed=SPEED, tls=True) as desk:
-            desk.web.files = {FILE: desk.update_file(NEW)}
+        async with Desk(Path(folder), interpreter, **options) as desk:
+            desk.web.files = {FILE: KINDS[kind](desk, desk.update_file(NEW))}
 
             def has_failed() -> bool:
                 return any("memory" in line.lower() or "MAIN" in line for line in desk.lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import build
 import desk
 import environment
+import packages_keys
 from desk import CERTIFICATES, FILE, FINAL, NEW, OLD, Desk, chapter
+from scenarios import KINDS
 from simulator.interpreter import Interpreter
 
 SCRIPTS = Path(__file__).parent / "on_mpy"
@@ -25,6 +28,11 @@ PROBED = (
     ("\ntry:\n    asyncio.run(run())\n", "\nprobe.imported()\ntry:\n    asyncio.run(run())\n"),
     ("asyncio.gather(", "asyncio.gather(probe.run(), "),
 )
+
+
+# What an update can come as, and what it is signed with.
+CASES = (("plain", ""), *((kind, algorithm) for kind in list(KINDS)[1:] for algorithm in ("rsa", "ecdsa")))
+ALGORITHMS = {"": "", "rsa": ", RSA", "ecdsa": ", ECDSA"}
 
 
 class BenchError(Exception):
@@ -82,11 +90,22 @@ async def probed_desk(interpreter: Interpreter, extra: dict[str, bytes], **optio
             yield running
 
 
-async def updated(running: Desk) -> None:
-    """Have a charger that has just been switched on update itself, to Installed."""
-    running.web.files = {FILE: running.update_file(NEW)}
+@functools.cache
+def key_for(algorithm: str) -> packages_keys.PrivateKey | None:
+    """A key to sign with; None for "", which means a plain file."""
+    return packages_keys.make_key(algorithm) if algorithm else None
+
+
+async def updated(running: Desk, kind: str = "plain") -> None:
+    """Have a charger that has just been switched on update itself, to Installed; see KINDS."""
+    running.web.files = {FILE: KINDS[kind](running, running.update_file(NEW))}
     await running.registered()
     await running.update()
+    await until_installed(running)
+
+
+async def until_installed(running: Desk) -> None:
+    """Wait for the end of an update; BenchError if it is another one."""
     await running.until(lambda: any(chapter(frame) in FINAL for frame in running.story), "the end of the update")
     if chapter(running.story[-1]) != "Installed":
         raise BenchError("the update failed: " + " / ".join(running.lines[-5:]))

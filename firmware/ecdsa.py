@@ -1,27 +1,11 @@
-"""Signatures over a SHA-256 digest: RSASSA-PSS (RFC 8017, 8.1.2) and ECDSA on P-256 (FIPS 186-5, 6.4.2).
+"""ECDSA signatures on P-256 (FIPS 186-5, 6.4.2).
 
 Only verifying: nothing here is secret, so nothing has to take the same time for all numbers.
 """
 
 import asyncio
-from hashlib import sha256
 
 from micropython import const
-
-_SIGNED = const(256)  # bytes of a header that the signature covers; it follows them
-
-_RSA = const(1)
-_ECDSA = const(2)
-
-# DER of SubjectPublicKeyInfo (RFC 8017, A.1.1) around a modulus of 384 bytes, with 65537 as exponent.
-_RSA_BEFORE = const(
-    b"0\x82\x01\xa20\r\x06\t*\x86H\x86\xf7\r\x01\x01\x01\x05\x00\x03\x82\x01\x8f\x000\x82\x01\x8a\x02\x82\x01\x81\x00"
-)
-_RSA_BEHIND = const(b"\x02\x03\x01\x00\x01")
-_RSA_SIZE = const(384)
-_MASKED = const(351)  # bytes: all but the hash and the last one
-_SALT = const(32)
-_TRAILER = const(0xBC)
 
 # The same before the coordinates of an uncompressed point (RFC 5480), and the curve (SP 800-186, 3.2.1.3).
 _ECDSA_BEFORE = const(b"0Y0\x13\x06\x07*\x86H\xce=\x02\x01\x06\x08*\x86H\xce=\x03\x01\x07\x03B\x00\x04")
@@ -33,51 +17,11 @@ _GX = const(0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296)
 _GY = const(0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5)
 
 
-async def verify_header(key, header):
-    """Return whether the header of a package (640 bytes) is signed with `key`; as verify()."""
-    return await verify(key, header[10], sha256(header[:_SIGNED]).digest(), header[_SIGNED:])
+async def verify(key, digest, signature):
+    """Return whether `signature` (r and s of 32 bytes each, then zeros) is that of a SHA-256 digest.
 
-
-async def verify(key, kind, digest, signature):
-    """Return whether `signature`, 384 bytes as in a package, is that of `digest` with the public `key`.
-
-    key: DER SubjectPublicKeyInfo. kind: 1 = RSA, 3,072 bits, public exponent 65537, PSS with MGF1 of SHA-256 and 32
-    bytes of salt; 2 = ECDSA on P-256, r and s of 32 bytes each, then zeros.
-    Takes a second or so on an ESP32, in steps of a few milliseconds.
+    key: DER SubjectPublicKeyInfo. Takes a second or so on an ESP32, in steps of a few milliseconds.
     """
-    if kind == _RSA:
-        return await _verify_rsa(key, digest, signature)
-    if kind == _ECDSA:
-        return await _verify_ecdsa(key, digest, signature)
-    return False
-
-
-async def _verify_rsa(key, digest, signature):
-    start = len(_RSA_BEFORE)
-    end = start + _RSA_SIZE
-    if key[:start] != _RSA_BEFORE or key[end:] != _RSA_BEHIND or len(signature) != _RSA_SIZE:
-        return False
-    modulus = int.from_bytes(key[start:end], "big")
-    number = power = int.from_bytes(signature, "big")
-    if number >= modulus:
-        return False
-    for _ in range(16):
-        power = power * power % modulus
-        await asyncio.sleep_ms(0)
-    encoded = (power * number % modulus).to_bytes(_RSA_SIZE, "big")
-    salted = encoded[_MASKED:-1]
-    mask = b"".join([sha256(salted + bytes((0, 0, 0, i))).digest() for i in range(11)])[:_MASKED]
-    block = (int.from_bytes(encoded[:_MASKED], "big") ^ int.from_bytes(mask, "big")).to_bytes(_MASKED, "big")
-    return (
-        encoded[0] < 0x80
-        and encoded[-1] == _TRAILER
-        and block[0] & 0x7F == 0  # of a number below the modulus the first bit is not used
-        and block[1:-_SALT] == bytes(_MASKED - _SALT - 2) + b"\x01"
-        and sha256(bytes(8) + digest + block[-_SALT:]).digest() == salted
-    )
-
-
-async def _verify_ecdsa(key, digest, signature):
     start = len(_ECDSA_BEFORE)
     if key[:start] != _ECDSA_BEFORE or len(key) != start + 2 * _SIZE or any(signature[2 * _SIZE :]):
         return False
