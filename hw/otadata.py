@@ -67,7 +67,7 @@ def begin(running):
         raise OSError(EPERM, "the flash has one OTA slot only: flash MicroPython's OTA variant by USB")
     if unconfirmed(running):
         raise OSError(EPERM, "the running firmware is still on trial: try again when it is confirmed")
-    if Partition(Partition.BOOT).info() != running.partition.info():  # type: ignore[arg-type]
+    if Partition(Partition.BOOT).info() != running.partition.info():
         # The bootloader fell back to this slot without changing the records. Put them right, this one confirmed.
         running.set_boot()
         Partition.mark_app_valid_cancel_rollback()

@@ -42,7 +42,7 @@ class ChargePoint:
             from .timestamps import format_time
 
             payload["timestamp"] = format_time(now)
-            self.forget("ocpp.timestamps")
+            self.forget("ocpp.timestamps")  # type: ignore[misc]
         return payload
 
     def status(self, connector):
@@ -123,8 +123,7 @@ class ChargePoint:
 
             return getattr(transactions, function)(self, *arguments)
         finally:
-            self.forget("ocpp.transactions")
-            self.forget("ocpp.timestamps")
+            self.forget("ocpp.transactions", "ocpp.timestamps")  # type: ignore[misc]
 
     def peek(self):
         """Return the message that is to be sent next, the same until pop(); None if there is none."""

@@ -1,9 +1,11 @@
-"""Measure the firmware: size, memory, speed, beside other ways of doing the same. It takes about two minutes.
+"""Measure the firmware: size, memory, speed, beside other ways of doing the same. It takes about six minutes.
 
   tools/bench.py                   everything
   tools/bench.py heap calls        these measures; --list names them and says how each is taken
   tools/bench.py --json FILE       keep the figures
   tools/bench.py --compare FILE    what has changed since those
+  tools/bench.py --micropython FILE wire duration
+                                   with a real MicroPython for ESP32 in the update files
 
 All of it runs on the 32-bit unix port of MicroPython, whose objects take as much of the heap as on an ESP32; most runs
 on the simulated chip. Other work on the machine shows in the figures about time. The exit status is 1 if a goal is
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def measures() -> dict[str, Measure]:
     """Return what can be measured, in the order in which it is."""
-    from benchmarks import memory, sizes, speed
+    from benchmarks import memory, sizes, speed, updates
 
     functions = (
         sizes.size,
@@ -45,6 +47,8 @@ def measures() -> dict[str, Measure]:
         speed.stalls,
         speed.calls,
         speed.start,
+        updates.wire,
+        updates.duration,
     )
     return {function.__name__.replace("_", "-"): function for function in functions}
 
@@ -121,14 +125,29 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the measures and say how each is taken")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
     parser.add_argument("--compare", metavar="FILE", type=Path, help="figures of an earlier --json")
+    parser.add_argument("--micropython", metavar="FILE", type=Path, help="an image for wire and duration")
     return parser.parse_args()
+
+
+def set_image(path: Path) -> None:
+    """Have updates measured with this MicroPython in them."""
+    import build
+    from benchmarks import updates
+
+    try:
+        updates.micropython = build.app_image(path.read_bytes())
+    except (build.BuildError, OSError) as error:
+        sys.exit(f"bench.py: {path}: {error}")
 
 
 def main() -> int:
     """Run the command; return the exit status."""
     from benchmarks.setting import BenchError
+    from build import BuildError
 
     arguments = parse()
+    if arguments.micropython:
+        set_image(arguments.micropython)
     known = measures()
     if arguments.list:
         for name, measure in known.items():
@@ -141,7 +160,7 @@ def main() -> int:
     try:
         interpreter = environment.interpreters()[0]
         rows = take(interpreter, {name: known[name] for name in arguments.names or known})
-    except (environment.SetupError, BenchError, TimeoutError) as error:
+    except (environment.SetupError, BenchError, BuildError, TimeoutError) as error:
         sys.exit(f"bench.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,22 +12,30 @@ from pathlib import Path
 import pytest
 
 import bench
-from benchmarks import memory, speed
+from benchmarks import memory, speed, updates
 from benchmarks.row import Row, Show, number
 from simulator.interpreter import Interpreter
 
 KEYS = {"what", "value", "unit", "goal", "holds"}
 EXPECTED = {
     "size": {"size.mpy", "size.bundle", "size.main.py", "size.firmware/transfer.mpy"},
-    "heap": {"heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"},
-    "smallest-heap": {"heap.smallest"},
-    "names": {"names"},
+    "heap": {
+        *("heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"),
+        *("heap.peak.package.rsa", "heap.peak.compressed.rsa", "heap.peak.delta.rsa", "heap.peak.delta.ecdsa"),
+    },
+    "smallest-heap": {"heap.smallest", "heap.smallest.package", "heap.smallest.compressed", "heap.smallest.delta"},
+    "names": {"names", "names.all"},
     "garbage": {"garbage.http", "garbage.https", "garbage.packets"},
     "stack": {"stack.deepest", "stack.running"},
     "throughput": {"throughput.http.plain", "throughput.https", "throughput.https.bare", "throughput.https.code"},
-    "stalls": {"stall.longest", "stall.wall", "stall.DNS", "stall.TLS", "stall.set_boot"},
+    "stalls": {
+        *("stall.longest", "stall.wall", "stall.DNS", "stall.TLS", "stall.set_boot"),
+        *("stall.package.rsa", "stall.delta.ecdsa", "stall.charging.plain", "stall.charging.compressed.rsa"),
+    },
     "calls": {"calls.latency", "calls.rate", "cpython.latency", "cpython.rate"},
     "start": {"start"},
+    "wire": {"wire.line.plain", "wire.line.delta.share", "wire.release.compressed", "wire.release.delta"},
+    "duration": {"update.network", "update.ahead", "update.ahead.ratio", "update.direct", "update.direct.ratio"},
 }
 
 
@@ -44,6 +52,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (speed, "STARTS", 1),
         (speed, "ROUNDS", 1),
         (speed, "CALLS", 20),
+        (updates, "IMAGE", 64 * 1024),
+        (updates, "RATE", 900_000),
     ):
         monkeypatch.setattr(module, name, value)
 

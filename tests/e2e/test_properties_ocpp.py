@@ -169,7 +169,7 @@ async def answer(options, data):
         for task in tasks:
             while not task.done():
                 await asyncio.sleep_ms(0)
-    return {"dead": dead, "registered": session._status, "links": len(links)}
+    return {"dead": dead, "registered": session.status, "links": len(links)}
 """
 
 CODES = set(

@@ -85,7 +85,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ------------------------------------------------------------------------------------------------------------- headers
 
 HEADERS_CODE = """
-from firmware import header, package, refusals, signature
+from firmware import ecdsa, header, package, refusals, rsa_pss
 from firmware.errors import ImageError
 
 async def answer(options, data):
@@ -142,7 +142,6 @@ def spliced(draw: st.DrawFn, kind: str) -> bytes:
     )
 
 
-
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_header_is_accepted_only_as_it_was_signed(header_firmware: Firmware, everything: bool, kind: str) -> None:
     changed = mutations(VALID[kind], (b"\xff" * 8, bytes(8), bytes(384), PRODUCT.encode()))
@@ -181,9 +180,21 @@ def signed(kind: str, changes: dict[str, Any], **other: Any) -> tuple[bytes, boo
     """Return a header with these fields, rightly signed, and whether it is for this charger."""
     key = KEYS[kind]
     values: dict[str, Any] = {
-        **{"layout": 1, "algorithm": packages_keys.algorithm(key), "chip": CHIP, "first": 2, "last": 4, "release": 21},
-        **{"floor": 19, "length": len(NEW), "frames": 500, "base": 0, "base_digest": "right", "key": kind},
-        **{"product": PRODUCT.encode(), "reserved": bytes(80), "sha256": hashlib.sha256(NEW).digest()},
+        "layout": 1,
+        "algorithm": packages_keys.algorithm(key),
+        "chip": CHIP,
+        "first": 2,
+        "last": 4,
+        "release": 21,
+        "floor": 19,
+        "length": len(NEW),
+        "frames": 500,
+        "base": 0,
+        "base_digest": "right",
+        "key": kind,
+        "product": PRODUCT.encode(),
+        "reserved": bytes(80),
+        "sha256": hashlib.sha256(NEW).digest(),
         **other,
         **changes,
     }
@@ -434,7 +445,9 @@ def operations(draw: st.DrawFn, base: bytes, length: int) -> bytes:
 @st.composite
 def deflated(draw: st.DrawFn, data: bytes) -> bytes:
     """Deflated data that gives other than what it should, or never ends, or looks back further than a charger can."""
-    kind = draw(st.sampled_from(("right", "wide", "more", "bomb", "less", "endless", "tail", "stored", "fixed", "back")))
+    kind = draw(
+        st.sampled_from(("right", "wide", "more", "bomb", "less", "endless", "tail", "stored", "fixed", "back"))
+    )
     if kind == "more":
         data += draw(st.sampled_from((b"x", bytes(FRAME))))
     elif kind == "bomb":
@@ -477,7 +490,9 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, bytes, int]:
         body = draw(st.binary(max_size=300))
     told = len(body)
     if kind == "head":
-        told = draw(st.one_of(st.sampled_from((0, 1, told - 1, told + 1, FRAME, FRAME + 1, 0xFFF)), st.integers(0, 999)))
+        told = draw(
+            st.one_of(st.sampled_from((0, 1, told - 1, told + 1, FRAME, FRAME + 1, 0xFFF)), st.integers(0, 999))
+        )
     told = min(max(told, 0), 0xFFF)
     rest = joined(frames[at + 1 :])
     follows = body + rest
@@ -621,8 +636,9 @@ class Server(Peer):
                 head = b"HTTP/1.1 200 OK\\r\\n"
                 if entry["how"] == "chunked":
                     head += b"Transfer-Encoding: chunked\\r\\n"
-                    body = b"%x\\r\\n%s\\r\\n%x\\r\\n%s\\r\\n0\\r\\n\\r\\n" % (
-                        len(body) - 1, body[:-1], 1, body[-1:]) if len(body) > 1 else b"1\\r\\n%s\\r\\n0\\r\\n\\r\\n" % body
+                    pieces = [body[:1], body[1:]] if len(body) > 1 else [body]
+                    body = b"".join([b"%x\\r\\n%s\\r\\n" % (len(piece), piece) for piece in pieces])
+                    body += b"0\\r\\n\\r\\n"
                 elif entry["how"] == "length":
                     head += length
             head += tag + b"\\r\\n"
@@ -765,7 +781,7 @@ UNFIT = [
 @pytest.fixture(scope="module")
 def update_firmware(interpreter: Interpreter, running: Path) -> Iterator[Firmware]:
     key = packages_keys.public_der(KEYS["rsa"].public_key())
-    code = f"KEY = {key}\nFILE = {str(running)!r}\nCAPACITY = {CAPACITY}\nCHIP = {CHIP}\n{CHARGER}\n{UPDATE_CODE}"
+    code = f"KEY = {key!r}\nFILE = {str(running)!r}\nCAPACITY = {CAPACITY}\nCHIP = {CHIP}\n{CHARGER}\n{UPDATE_CODE}"
     firmware = Firmware(interpreter, compiled_firmware(), code, most=56 * 1024, heap=320 * 1024, slack=2 * SLACK)
     yield firmware
     firmware.stop()
@@ -777,6 +793,9 @@ Connections = list[dict[str, Any] | str]
 def connection(file: bytes, how: str = "length", tag: int | None = 1, ranges: str = "", cut: int | None = None) -> Any:
     """A connection to a server that has this file."""
     return {"file": file, "how": how, "tag": tag, "ranges": ranges, "cut": cut}
+
+
+FAILURES = (["Downloading", "DownloadFailed"], ["Downloading", "Downloaded", "InstallationFailed"])
 
 
 def ask(firmware: Firmware, connections: Connections, splits: list[int], signed: bool = False) -> tuple[Any, bytes]:
@@ -804,9 +823,7 @@ def same(data: bytes, file: bytes) -> bool:
     return len(data) == len(file) and data[:start] == file[:start] and data[end:] == file[end:]
 
 
-def update(
-    firmware: Firmware, connections: Connections, splits: list[int], signed: bool = False, reason: re.Pattern[str] = REASON
-) -> bytes | None:
+def update(firmware: Firmware, connections: Connections, splits: list[int], signed: bool = False) -> bytes | None:
     """Return what an update makes the firmware boot, checked to be what is signed or hashed; None if it fails."""
     result, flash = ask(firmware, connections, splits, signed)
 
@@ -816,11 +833,18 @@ def update(
 
     firmware.rest(good)
     assert result["open"] == 0, "a connection was left open"
-    assert set(result["statuses"]) <= {"Downloading", "Downloaded", "Installing", "DownloadFailed", "InstallationFailed"}
+    assert set(result["statuses"]) <= {
+        "Downloading",
+        "Downloaded",
+        "Installing",
+        "DownloadFailed",
+        "InstallationFailed",
+    }
     if not result["boots"]:
         assert not result["reset"] and not result["held"]
-        assert result["last"] == result["statuses"][-1] in ("DownloadFailed", "InstallationFailed")
-        assert reason.fullmatch(result["reason"]), result["reason"]
+        assert result["statuses"] in FAILURES
+        assert result["last"] == result["statuses"][-1]
+        assert REASON.fullmatch(result["reason"]), result["reason"]
         return None
     assert result["boots"] == 1 and result["reset"]
     assert result["statuses"] == ["Downloading", "Downloaded", "Installing"]
@@ -833,7 +857,8 @@ def update(
 
 
 # Single bytes are for the tests above: a whole file of them takes long.
-arrivals = st.one_of(st.just([1 << 20]), st.lists(st.integers(1, 2000), min_size=2, max_size=6).map(lambda sizes: [*sizes, 900]))
+some = st.lists(st.integers(1, 2000), min_size=2, max_size=6).map(lambda sizes: [*sizes, 900])
+arrivals = st.one_of(st.just([1 << 20]), some)
 cuts = st.one_of(st.none(), st.integers(0, 1000), st.integers(600, 2700), st.integers(2000, len(NEW) + 900))
 
 
@@ -850,8 +875,8 @@ def served(draw: st.DrawFn, files: st.SearchStrategy[bytes]) -> Connections:
         st.sampled_from(("", "properly", "properly", "properly", "always")),
         cuts,
     )
-    found: Connections = draw(st.lists(st.one_of(each, each, each, each, st.just("power cut")), min_size=1, max_size=5))
-    return found
+    found: Connections = draw(st.lists(st.one_of(each, each, each, each, st.just("power cut")), max_size=4))
+    return [*found, connection(few[0], ranges="properly")]
 
 
 def test_a_file_arrives_whole_over_any_connections_or_not_at_all(update_firmware: Firmware, everything: bool) -> None:
@@ -875,20 +900,19 @@ def test_a_changed_file_is_not_booted(update_firmware: Firmware, everything: boo
     def check(case: tuple[Connections, list[int], bool]) -> None:
         update(update_firmware, *case)
 
-    hold(st.tuples(served(files), arrivals, st.booleans()), check, 150, everything)
+    hold(st.tuples(served(files), arrivals, st.booleans()), check, 110, everything)
 
 
 @st.composite
 def lying(draw: st.DrawFn) -> bytes:
     """A package of the right person that is wrong nevertheless."""
-    base, frames, length = draw(damaged())
     if draw(st.integers(0, 2)):
-        at = draw(st.sampled_from(PACKAGES))
-        base = RUNNING
-        frames, length = at[packages.HEADER :], len(NEW)
-    if draw(st.booleans()):
-        frames = draw(mutations([frames], (b"\0", GOOD)))
-    told = draw(st.sampled_from((len(frames), len(frames), len(frames), 0, len(frames) + 1, 0xFFFFFFFF)))
+        base, frames, length = RUNNING, draw(st.sampled_from(PACKAGES))[packages.HEADER :], len(NEW)
+        if draw(st.booleans()):
+            frames = draw(mutations([frames], (b"\0", GOOD)))
+    else:
+        base, frames, length = draw(damaged())
+    told = draw(st.sampled_from([*[len(frames)] * 12, 0, len(frames) + 1, 0xFFFFFFFF]))
     length = draw(st.sampled_from((length, length, length, 1, len(NEW) - 1, len(NEW) + 1, CAPACITY)))
     changes = draw(fields()) if draw(st.integers(0, 3)) == 0 else {}
     changes.pop("reserved", None)
@@ -902,7 +926,7 @@ def test_a_signed_package_that_lies_is_not_booted(update_firmware: Firmware, eve
     def check(case: tuple[Connections, list[int]]) -> None:
         update(update_firmware, *case, signed=True)
 
-    hold(st.tuples(served(lying()), arrivals), check, 150, everything)
+    hold(st.tuples(served(lying()), arrivals), check, 110, everything)
 
 
 HTTP_WORDS = (
@@ -932,7 +956,6 @@ def test_a_changed_answer_brings_a_right_file_or_none(update_firmware: Firmware,
             + file[640:],
             b"HTTP/1.1 200 OK\r\n\r\n" + file,
         ]
-    near = st.builds(lambda answer, rest: answer[:500] + rest, mutations(answers, HTTP_WORDS), st.just(b""))
     whole = mutations(answers, HTTP_WORDS, most=2)
     heads = st.builds(
         lambda answer, word, at: answer[:at] + word + answer[at:],
@@ -940,11 +963,11 @@ def test_a_changed_answer_brings_a_right_file_or_none(update_firmware: Firmware,
         st.sampled_from(HTTP_WORDS),
         st.integers(0, 60),
     )
-    changed = st.one_of(whole, heads, near).map(lambda answer: {"answer": answer[:13000]})
+    changed = st.one_of(whole, heads).map(lambda answer: {"answer": answer[:13000]})
     proper = st.builds(connection, st.sampled_from([NEW, *PACKAGES[1:4]]), ranges=st.just("always"), cut=cuts)
     cases = st.lists(st.one_of(changed, changed, proper), min_size=1, max_size=3)
 
     def check(case: tuple[Connections, list[int]]) -> None:
         update(update_firmware, *case)
 
-    hold(st.tuples(cases, arrivals), check, 150, everything)
+    hold(st.tuples(cases, arrivals), check, 110, everything)

@@ -62,26 +62,13 @@ async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
     untouched = changed_main([UNTOUCHED])
     async with probed_desk(interpreter, {"main.py": untouched}, heap=ROOMY) as desk:
         own = -int((await desk.result("imported"))[0])
-    imported, connected, peak, modules = 0, 0, {}, ""
-    for case in CASES:
-        kind, algorithm = case
+    readings = {}
+    for kind, algorithm in CASES:
         show(f"{kind} {algorithm}")
-        options: dict[str, Any] = {"heap": ROOMY, "speed": SPEED, "tls": True, "key": key_for(algorithm)}
-        async with probed_desk(interpreter, probed("probe_heap"), **options) as desk:
-            await desk.registered()
-            told = len(desk.results("now"))
-            await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
-            at_rest = int(desk.results("now")[-1][0])
-            await updated(desk, kind)
-            loaded = int(desk.results("imported")[0][0])
-            taken = desk.chip.simulator_heap() * 32 // 33 + own + loaded
-            highest, loaded_then = max((int(used), names) for used, names in desk.results("peak"))
-            peak[case] = highest - taken
-            if kind == "plain":
-                imported, connected, modules = loaded - taken, at_rest - taken, loaded_then
+        readings[kind, algorithm] = await _readings(interpreter, kind, algorithm, own)
+    imported, connected, plain, modules = readings.pop(("plain", ""))
     show("what freezing takes off")
     frozen = await _taken_off_by_freezing(interpreter, set(modules.split(",")) - {"probe"})
-    plain = peak.pop(("plain", ""))
     return [
         Row("heap.imported", "heap in use after import", imported, "B"),
         Row("heap.connected", "heap in use when connected", connected, "B"),
@@ -89,10 +76,28 @@ async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
         Row("heap.freezing", "what freezing would take off that", frozen, "B"),
         Row("heap.frozen", "at the peak as if frozen", plain - frozen, "B", 40 * KIB),
         *(
-            Row(f"heap.peak.{kind}.{algorithm}", f"at the peak, {kind}{ALGORITHMS[algorithm]}", used, "B")
-            for (kind, algorithm), used in peak.items()
+            Row(f"heap.peak.{kind}.{algorithm}", f"at the peak, {kind}{ALGORITHMS[algorithm]}", peak, "B")
+            for (kind, algorithm), (_, _, peak, _) in readings.items()
         ),
     ]
+
+
+async def _readings(interpreter: Interpreter, kind: str, algorithm: str, own: int) -> tuple[int, int, int, str]:
+    """Heap in use after import, when connected and at the peak of an update; the modules loaded then.
+
+    own: what main.py without a probe takes, negative.
+    """
+    options: dict[str, Any] = {"heap": ROOMY, "speed": SPEED, "tls": True, "key": key_for(algorithm)}
+    async with probed_desk(interpreter, probed("probe_heap"), **options) as desk:
+        await desk.registered()
+        told = len(desk.results("now"))
+        await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
+        connected = int(desk.results("now")[-1][0])
+        await updated(desk, kind)
+        imported = int(desk.results("imported")[0][0])
+        taken = desk.chip.simulator_heap() * 32 // 33 + own + imported
+        peak, modules = max((int(used), names) for used, names in desk.results("peak"))
+        return imported - taken, connected - taken, peak - taken, modules
 
 
 async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str]) -> int:
@@ -114,11 +119,11 @@ async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str]) ->
 async def names(interpreter: Interpreter, show: Show) -> list[Row]:
     """How many names (qstrs) an update brings that the interpreter doesn't have in flash.
 
-    A signed package (RSA) comes over wss and https to the simulated chip, and a probe in main.py notes which modules are
-    loaded, if only for a moment, from a power-on or reset to the next. Those are loaded into the unix port, boot.py and
-    main.py are compiled, and micropython.qstr_info() counts, a dozen of the script's own included. That is done for the
-    start that downloads and for the one on trial; the larger number counts, beside that of all modules there are, which
-    no charger loads without a reset in between.
+    A signed package (RSA) comes over wss and https to the simulated chip, and a probe in main.py notes which modules
+    are loaded, if only for a moment, from a power-on or reset to the next. Those are loaded into the unix port, boot.py
+    and main.py are compiled, and micropython.qstr_info() counts, a dozen of the script's own included. That is done for
+    the start that downloads and for the one on trial; the larger number counts. Beside it that of all modules, some of
+    which (upload.py, ftp.py) take no part in such an update.
 
     Names stay on the heap when a module is dropped. MicroPython keeps them in tables of 20, 40, 80, 160, 320 and 640:
     the 621st takes 4.5 KB, on an ESP32 as well (which has more names in flash, those of its own modules).

@@ -10,15 +10,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 import build
 from benchmarks.row import Row, Show
-from benchmarks.setting import answer, application, on_micropython, probed, probed_desk, script, server_tls, updated
+from benchmarks.setting import (
+    ALGORITHMS,
+    CASES,
+    answer,
+    application,
+    key_for,
+    on_micropython,
+    probed,
+    probed_desk,
+    script,
+    server_tls,
+    until_installed,
+    updated,
+)
 from central_system import SUBPROTOCOL, Frame
-from desk import FILE, NEW, Desk
+from desk import FILE, FINAL, NEW, Desk, chapter
+from scenarios import KINDS
 from simulator.chip import Timing
 from simulator.interpreter import Interpreter
 from webserver import Fault, WebServer
@@ -27,6 +42,8 @@ KIB = 1024
 ROOMY = 160 * KIB
 HEAP = 120 * KIB  # for the parts of the firmware without the rest
 FLASH = Timing(erase_ms=60, erase_64k_ms=200, write_ms_per_4k=6)
+IDLE, CHARGING = FLASH.erase_64k_ms + 10, FLASH.erase_ms + 10  # ms that the event loop may stand still
+SPEED = 10
 SECTOR = 4 * KIB
 DOWNLOAD = 1200 * KIB
 TIMES = 7  # of each way of downloading
@@ -136,19 +153,30 @@ async def _stalls(
     configuration = {"UpdateWhileCharging": "download"} if charging else {}
     options: dict[str, Any] = {"heap": ROOMY, "timing": FLASH, "tls": True, "speed": speed, "key": key_for(algorithm)}
     async with probed_desk(interpreter, extra, configuration=configuration, **options) as desk:
-        if charging:
-            await _charge(desk)
-        await updated(desk, kind)
+        await (_updated_while_charging if charging else updated)(desk, kind)
         longest: dict[str, tuple[int, int]] = {}
         for cause, us, in_flash in desk.results("stall"):
             longest[cause] = max(longest.get(cause, (0, 0)), (int(us), int(in_flash)))
         return longest
 
 
-async def _charge(desk: Desk) -> None:
-    """Start a transaction, and end it when the download is over."""
+async def _updated_while_charging(desk: Desk, kind: str) -> None:
+    """As updated(), in a transaction that ends when the installation waits for that."""
     await desk.registered()
-    desk.in_service_since = 0
+    start = {"idTag": "04A2B3C4", "connectorId": 1}
+    await desk.central.call(desk.identity, "RemoteStartTransaction", start)
+    await desk.central.wait_for("StatusNotification", lambda payload: payload["status"] == "Charging")
+    desk.web.files = {FILE: KINDS[kind](desk, desk.update_file(NEW))}
+    await desk.update()
+
+    def is_waiting() -> bool:
+        return any("The installation waits until charging ends" in line for line in desk.lines)
+
+    await desk.until(lambda: is_waiting() or chapter(desk.story[-1]) in FINAL, "the end of the download")
+    if is_waiting():
+        stop = {"transactionId": max(desk.central.transactions)}
+        await desk.central.call(desk.identity, "RemoteStopTransaction", stop)
+    await until_installed(desk)
 
 
 async def calls(interpreter: Interpreter, show: Show) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What an update costs: bytes on the wire for each kind of file, and how long it takes with a real flash and network."""
+"""What an update costs: bytes on the wire for each kind of file; its duration with the times of a real charger."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ async def wire(interpreter: Interpreter, show: Show) -> list[Row]:
     The file is a made image of 1,400 KiB, or that of --micropython, and the application. One line: a constant in one
     module and the version are other ones, the image is the same. Release: every third module has a function more, and
     the image is linked anew with 256 bytes more in the middle of its largest segment, whatever pointed behind them
-    pointing further. The made image is noise: deflate does nothing for it, and hardly anything in it is a pointer; only
-    with a real one the figures of compressed and release tell about those in the field.
+    pointing further. (A linker would change calls across that place as well, so a real release takes more.) The made
+    image is noise: deflate does nothing for it, and hardly anything in it is a pointer. So what compressed and release
+    say counts with a real image only.
     """
     key = key_for("rsa")
     assert key
