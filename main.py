@@ -108,6 +108,11 @@ async def run():
     async def update():
         deadline = configuration.get("TrialDeadline")
         await late("firmware.trial", "run")(slots, journal, session.accepted, deadline, restart, log_firmware)
+        try:
+            # First things first: what the connection loads and drops should not end up between what an update keeps.
+            await asyncio.wait_for(session.accepted.wait(), 60)
+        except asyncio.TimeoutError:
+            pass  # an update may be what helps
         await updater.run()
 
     session = Session(connect, dispatch, boot, configuration, clock, log, forget=forget)

@@ -6,6 +6,8 @@ parts: those of Updater, and dial of hw/connection.py's Dialer; identity() that 
 product, hardware and key (package.py); open_log() (upload.py's open_file), log_upload(text), updater.
 """
 
+import gc
+
 from .errors import ImageError
 
 
@@ -54,6 +56,7 @@ async def frames(parts, source, base):
     from . import frames
 
     parts.forget("firmware.frames")
+    gc.collect()  # it takes 2 KB in one piece, and as much again for each frame
     return frames.Frames(source, parts.slots.running, base)
 
 

@@ -17,6 +17,8 @@ _RSA_SIZE = const(384)
 _MASKED = const(351)  # bytes: all but the hash and the last one
 _SALT = const(32)
 _TRAILER = const(0xBC)
+_PART = const(256)  # bits of a factor that are multiplied at a time
+_MASK = const((1 << 256) - 1)
 
 
 async def verify(key, digest, signature):
@@ -33,11 +35,9 @@ async def verify(key, digest, signature):
     if power >= modulus:
         return False
     for _ in range(16):
-        power = power * power  # in two steps, so that no more than two of these are on the heap
-        power = power % modulus
-        await asyncio.sleep_ms(0)
-    power = power * int.from_bytes(signature, "big")
-    encoded = (power % modulus).to_bytes(_RSA_SIZE, "big")
+        power = await _product(power, power, modulus)
+    power = await _product(power, int.from_bytes(signature, "big"), modulus)
+    encoded = power.to_bytes(_RSA_SIZE, "big")
     del power, modulus
     salted = encoded[_MASKED:-1]
     mask = b"".join([sha256(salted + bytes((0, 0, 0, i))).digest() for i in range(11)])[:_MASKED]
@@ -49,3 +49,12 @@ async def verify(key, digest, signature):
         and block[1:-_SALT] == bytes(_MASKED - _SALT - 2) + b"\x01"
         and sha256(bytes(8) + digest + block[-_SALT:]).digest() == salted
     )
+
+
+async def _product(first, second, modulus):
+    """Return first * second modulo `modulus`, without a number of twice the size, for which the heap may lack room."""
+    product = 0
+    for shift in range(8 * _RSA_SIZE - _PART, -1, -_PART):
+        product = ((product << _PART) + first * (second >> shift & _MASK)) % modulus
+        await asyncio.sleep_ms(0)
+    return product

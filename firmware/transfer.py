@@ -111,7 +111,10 @@ class Transfer:
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
         filled = await self._fill(source, self.view[:_HEADER], 0)
         is_package = filled == _HEADER and self.view[: len(_MAGIC)] == _MAGIC
-        package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
+        try:
+            package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
+        except MemoryError as error:  # the next time there may be enough
+            raise Interrupted(error)
         length = source.length
         if is_package:
             self.taken = _HEADER

@@ -1,4 +1,4 @@
-"""Measure the firmware: size, memory, speed, beside other ways of doing the same. It takes about six minutes.
+"""Measure the firmware: size, memory, speed, beside other ways of doing the same. It takes about three minutes.
 
   tools/bench.py                   everything
   tools/bench.py heap calls        these measures; --list names them and says how each is taken

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import bench
-from benchmarks import memory, speed, updates
+import build
+import packages_plain
+from benchmarks import memory, setting, speed, updates
 from benchmarks.row import Row, Show, number
+from scenarios import KINDS
 from simulator.interpreter import Interpreter
 
 KEYS = {"what", "value", "unit", "goal", "holds"}
@@ -21,16 +24,16 @@ EXPECTED = {
     "size": {"size.mpy", "size.bundle", "size.main.py", "size.firmware/transfer.mpy"},
     "heap": {
         *("heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"),
-        *("heap.peak.package.rsa", "heap.peak.compressed.rsa", "heap.peak.delta.rsa", "heap.peak.delta.ecdsa"),
+        "heap.peak.delta.ecdsa",
     },
-    "smallest-heap": {"heap.smallest", "heap.smallest.package", "heap.smallest.compressed", "heap.smallest.delta"},
+    "smallest-heap": {"heap.smallest", "heap.smallest.delta"},
     "names": {"names", "names.all"},
     "garbage": {"garbage.http", "garbage.https", "garbage.packets"},
     "stack": {"stack.deepest", "stack.running"},
     "throughput": {"throughput.http.plain", "throughput.https", "throughput.https.bare", "throughput.https.code"},
     "stalls": {
         *("stall.longest", "stall.wall", "stall.DNS", "stall.TLS", "stall.set_boot"),
-        *("stall.package.rsa", "stall.delta.ecdsa", "stall.charging.plain", "stall.charging.compressed.rsa"),
+        *("stall.delta.ecdsa", "stall.charging.plain", "stall.charging.delta.ecdsa"),
     },
     "calls": {"calls.latency", "calls.rate", "cpython.latency", "cpython.rate"},
     "start": {"start"},
@@ -38,14 +41,19 @@ EXPECTED = {
     "duration": {"update.network", "update.ahead", "update.ahead.ratio", "update.direct", "update.direct.ratio"},
 }
 
+CASES = (("plain", ""), ("delta", "ecdsa"))
+
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure less of everything: the figures are of no interest here."""
     for module, name, value in (
+        (memory, "CASES", CASES),
+        (memory, "KINDS", {kind: KINDS[kind] for kind, _ in CASES}),
         (memory, "LEAST", 126),
         (memory, "PASSES", 1),
         (memory, "IN_PACKETS", memory.IN_BULK),
+        (speed, "CASES", CASES),
         (speed, "DOWNLOAD", 64 * 1024),
         (speed, "TIMES", 1),
         (speed, "STALLS", 1),
@@ -71,6 +79,10 @@ async def test_a_measure_gives_its_figures(name: str, interpreter: Interpreter) 
 
 def test_no_measure_is_forgotten_here() -> None:
     assert set(bench.measures()) == set(EXPECTED)
+
+
+def test_every_kind_of_update_is_measured() -> None:
+    assert {kind for kind, _ in setting.CASES} == set(KINDS)
 
 
 def test_every_measure_says_how_it_is_taken() -> None:
@@ -145,6 +157,30 @@ def test_a_file_without_figures_is_refused_before_anything_is_measured(run: Run,
 def test_an_unknown_measure_is_refused_with_the_known_ones(run: Run) -> None:
     with pytest.raises(SystemExit, match=r"no nonsense; there are made-up"):
         run("nonsense")
+
+
+def test_a_micropython_that_is_none_is_refused(run: Run, repository: Path) -> None:
+    with pytest.raises(SystemExit, match="LICENSE: this is no ESP32 image"):
+        run("--micropython", str(repository / "LICENSE"))
+
+
+def test_a_micropython_goes_into_the_update_files(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(updates, "micropython", None)
+    image = build.made_image(20_000)
+    file = tmp_path / "micropython.bin"
+    file.write_bytes(image)
+    run("--micropython", str(file))
+    assert updates.micropython == image
+    capsys.readouterr()
+
+
+def test_an_image_linked_anew_is_sound() -> None:
+    image = updates._relinked(build.made_image())
+    assert len(image) == len(build.made_image()) + updates.INSERTED
+    assert build.app_image(image) == image
+    assert packages_plain._image_problems(image, len(image)) == []
 
 
 def test_the_list_says_what_can_be_measured(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import build
 from desk import FILE, HEAP, NEW, OLD, Desk, chapter
 from environment import REPOSITORY
+from packages_keys import make_key
 from scenarios import DOWNLOAD_FAILED, ROLLED_BACK, SUCCESS
 from simulator import manufacture
 from simulator.chip import Timing
@@ -130,6 +132,12 @@ async def test_updates_after_a_rollback_and_to_the_same_version_go_their_way(
 # ----------------------------------------------------------------------------------------------- resets and power cuts
 
 KINDS = {"power on": signal.SIGKILL, "watchdog": signal.SIGALRM}
+# Options of Desk.package.
+PACKED: dict[str, Callable[[Desk], dict[str, Any]]] = {
+    "signed": lambda _: {},
+    "compressed": lambda _: {"compress": True},
+    "delta": lambda desk: {"base": desk.update_file(OLD)},
+}
 
 
 def reset_at(desk: Desk, kind: str, marks: list[str]) -> None:
@@ -144,11 +152,14 @@ def reset_at(desk: Desk, kind: str, marks: list[str]) -> None:
     desk._show = serial
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "packed"), [*((kind, "plain") for kind in KINDS), *(("power on", packed) for packed in PACKED)]
+)
 async def test_a_reset_at_every_state_of_an_update_costs_nothing(
-    tmp_path: Path, interpreter: Interpreter, kind: str
+    tmp_path: Path, interpreter: Interpreter, kind: str, packed: str
 ) -> None:
     """But for the state in which the new firmware is on trial, which the next test is for."""
+    key = make_key("ecdsa") if packed in PACKED else None
     marks = [
         "Firmware download scheduled",
         "Starting firmware download",
@@ -158,14 +169,15 @@ async def test_a_reset_at_every_state_of_an_update_costs_nothing(
         "Firmware ready",
         "New firmware confirmed",
     ]
-    async with make_desk(tmp_path, interpreter, speed=25, configuration={"TrialDeadline": 600}) as desk:
+    async with make_desk(tmp_path, interpreter, speed=25, configuration={"TrialDeadline": 600}, key=key) as desk:
         reset_at(desk, kind, marks)
-        desk.web.files = {FILE: desk.update_file()}
+        file = desk.update_file()
+        desk.web.files = {FILE: desk.package(file, **PACKED[packed](desk)) if key else file}
         await desk.registered()
         date = datetime.now(UTC) + timedelta(minutes=2)
         await desk.central.update_firmware(desk.identity, desk.web.url(FILE), date)
         await desk.ended()
-        assert marks == []
+        assert marks == [], "\n".join(desk.lines)
         told = [word for word in story(desk).split() if word not in (OLD, NEW)]
         once = [word for at, word in enumerate(told) if word not in told[:at]]
         assert once == ["Downloading", "Downloaded", "Installing", "Installed"]

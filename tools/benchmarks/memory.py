@@ -159,7 +159,7 @@ async def smallest_heap(interpreter: Interpreter, show: Show) -> list[Row]:
     rows = []
     for kind in KINDS:
         name = "heap.smallest" if kind == "plain" else f"heap.smallest.{kind}"
-        what = "smallest heap for an update, wss and https" if kind == "plain" else f"  {kind}"
+        what = "smallest heap for an update, wss and https" if kind == "plain" else f"smallest heap, {kind}"
         rows.append(Row(name, what, await _smallest(interpreter, kind, show), "KiB", 80))
     return rows
 

@@ -59,9 +59,9 @@ async def throughput(interpreter: Interpreter, show: Show) -> list[Row]:
     checks), the plain way of MicroPython (blocking `requests`, which checks no certificate, raw.readinto of 4 KiB,
     Partition.writeblocks) and writeblocks alone. What counts is the time that the processor spends on this process, so
     that the web server and other work on the machine don't, and the time that a real flash would take (60 ms to erase a
-    sector, 6 ms to write 4 KiB), during which the next bytes arrive. Medians; with a ratio above 1 ours is faster. The
-    flash's time hides what the code takes; so that is told too, the simulated flash's own in it, and the ratio on the
-    wall when the flash takes no time.
+    sector, 200 ms for 64 KiB, 6 ms to write 4 KiB), during which the next bytes arrive. The slot holds a file;
+    ours erases it in blocks. Medians; with a ratio above 1 ours is faster. The flash's time hides what the code takes;
+    so that is told too, the simulated flash's own in it, and the ratio on the wall when the flash takes no time.
     """
     rows = []
     for scheme in ("http", "https"):
@@ -134,7 +134,10 @@ async def stalls(interpreter: Interpreter, show: Show) -> list[Row]:
         Row("stall.wall", "  longest on the wall", took["wall"], "ms"),
         *(Row(f"stall.{cause}", f"  apart: {cause}", took[cause], "ms") for cause in ("DNS", "TLS", "set_boot")),
     ]
-    for name, what, charging, limit in (("", "", False, IDLE), (".charging", "while charging: ", True, CHARGING)):
+    for name, what, charging, limit in (
+        ("", "longest stall, ", False, IDLE),
+        (".charging", "longest stall while charging, ", True, CHARGING),
+    ):
         for kind, algorithm in CASES:
             if kind == "plain" and not charging:
                 continue

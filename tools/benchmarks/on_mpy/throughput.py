@@ -49,8 +49,9 @@ class Timed(Transfer):
     """Tells when the download is over and the reading back begins."""
 
     async def read_back(self, function):
-        self.watch.tell("streamed")
-        await super().read_back(function)
+        if function == "verify":
+            self.watch.tell("streamed")
+        return await super().read_back(function)
 
 
 def _plain(url, partition, buffer):
