@@ -18,16 +18,16 @@ class Eraser:
 
     def __init__(self, slot, careful, end):
         self.end = end
-        self._slot = slot
-        self._careful = careful
+        self.slot = slot
+        self.careful = careful
         self._probe = bytearray(_PROBE)
         self._blank = b"\xff" * _PROBE
 
     async def step(self, fast):
         """Go on by a sector, by one flash operation at most; if `fast` by a block of 64 KiB, which takes longer."""
-        slot = self._slot
+        slot = self.slot
         start = end = self.end
-        if not self._careful:
+        if not self.careful:
             if self._is_blank(start):
                 end += _SECTOR
             elif fast:
@@ -43,7 +43,7 @@ class Eraser:
 
     def _is_blank(self, start):
         for position in range(start, start + _SECTOR, _PROBE):
-            self._slot.read(position, self._probe)
+            self.slot.read(position, self._probe)
             if self._probe != self._blank:
                 return False
         return True

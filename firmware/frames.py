@@ -42,14 +42,14 @@ class Frames:
         self.running = running
         self.base = base
         self._frame = BytesIO(_LARGEST)
-        self._part = bytearray(_PIECE)
+        self.part = bytearray(_PIECE)
 
     async def readinto(self, view):
         """Fill `view`, a memoryview of 2,048 bytes or of what the last frame gives; return its length.
 
         Raises ImageError for damaged data, OSError when the connection or the flash fails.
         """
-        part = memoryview(self._part)[:_HEAD]
+        part = memoryview(self.part)[:_HEAD]
         await self._fill(part)
         head = part[0] | part[1] << 8
         length = head & _LENGTH
@@ -88,13 +88,13 @@ class Frames:
         else:
             _receive(source, view, len(view))
         if head & _DEFLATED:
-            _receive(source, self._part, 1, 0)  # to its end
+            _receive(source, self.part, 1, 0)  # to its end
         if frame.tell() != len(data):  # behind the frame is what is left of a longer one
             raise ImageError(_DAMAGED)
 
     async def _apply(self, source, view):
         """Fill `view` by the operations that come from `source`."""
-        part = self._part
+        part = self.part
         done = operations = 0
         while done < len(view):
             operations += 1
@@ -120,7 +120,7 @@ class Frames:
 
     def _add(self, source, view):
         """Add the next bytes to those in `view`."""
-        part = self._part
+        part = self.part
         for start in range(0, len(view), _PIECE):
             count = min(_PIECE, len(view) - start)
             _receive(source, part, count)

@@ -29,43 +29,43 @@ class Image:
     def __init__(self, chip_id, capacity):
         self.version = None  # of the bundle, once its header has passed
         self.incomplete = "early"  # why the file may not end here (refusals.py), "" where it may
-        self._capacity = capacity
+        self.capacity = capacity
         self._seen = 0  # bytes of the file so far
-        self._digest = None  # takes what passes, if there is one
-        self._field = bytearray(80)  # the first bytes of the part that passes
-        self._parts = self._layout(chip_id)
-        self._part = self._left = next(self._parts)
+        self.digest = None  # takes what passes, if there is one
+        self.field = bytearray(80)  # the first bytes of the part that passes
+        self.parts = self.layout(chip_id)
+        self.part = self.left = next(self.parts)
 
     def feed(self, view):
         """Check the next bytes of the file (a memoryview); raise ImageError when they can't belong to a firmware."""
         self._check_room(len(view))
         while len(view):
-            piece = view[: self._left]
-            start = self._part - self._left
-            if start < len(self._field):
-                end = min(start + len(piece), len(self._field))
-                self._field[start:end] = piece[: end - start]
-            if self._digest:
-                self._digest.update(piece)
+            piece = view[: self.left]
+            start = self.part - self.left
+            if start < len(self.field):
+                end = min(start + len(piece), len(self.field))
+                self.field[start:end] = piece[: end - start]
+            if self.digest:
+                self.digest.update(piece)
             self._seen += len(piece)
-            self._left -= len(piece)
+            self.left -= len(piece)
             view = view[len(piece) :]
-            while not self._left:
-                self._part = self._left = next(self._parts)
+            while not self.left:
+                self.part = self.left = next(self.parts)
 
     def _check_room(self, length):
-        if self._seen + length > self._capacity:
-            refuse("room", self._capacity)
+        if self._seen + length > self.capacity:
+            refuse("room", self.capacity)
 
     def finish(self):
         """Raise ImageError unless the file is complete."""
         if self.incomplete:
             refuse(self.incomplete)
 
-    def _layout(self, chip_id):
+    def layout(self, chip_id):
         """Yield the length of each part of the file in turn. When this goes on, the part is in _field and _digest."""
-        field = self._field
-        self._digest = sha256()
+        field = self.field
+        self.digest = sha256()
         yield 24
         if field[0] != _IMAGE_MAGIC:
             refuse("magic", field[0])
@@ -90,11 +90,11 @@ class Image:
         yield from self._compare("image")
         self.incomplete = "" if frozen else "application"
         yield -self._seen % _SECTOR
-        yield from self._bundle()
+        yield from self.bundle()
 
-    def _bundle(self):
-        field = self._field
-        self._digest = sha256()
+    def bundle(self):
+        field = self.field
+        self.digest = sha256()
         yield 80
         magic, layout, _, length, version, digest = struct.unpack_from("<8sHHI32s32s", field)
         if magic != _BUNDLE_MAGIC or layout != _BUNDLE_FORMAT:
@@ -107,19 +107,19 @@ class Image:
         yield from self._compare("bundle's header")
         self._check_room(length)  # what a header says may also be more than a slice can take
         self.version = version.decode()
-        self._digest = sha256()
+        self.digest = sha256()
         yield length
-        if self._digest.digest() != digest:
+        if self.digest.digest() != digest:
             refuse("damaged", "bundle")
         self.incomplete = ""
-        self._digest = None
+        self.digest = None
         yield 1
         refuse("behind")
 
     def _compare(self, what):
         """Take the SHA-256 that stands in the file behind what it covers."""
-        digest = self._digest.digest()
-        self._digest = None
+        digest = self.digest.digest()
+        self.digest = None
         yield 32
-        if self._field[:32] != digest:
+        if self.field[:32] != digest:
             refuse("damaged", what)

@@ -18,16 +18,16 @@ class Journal:
     """
 
     def __init__(self, store, changed):
-        self._store = store
-        self._changed = changed
-        self._record = self._load()
+        self.store = store
+        self.changed = changed
+        self.record = self.load()
         self.acknowledged = asyncio.Event()  # set while every status is acknowledged
         if not self.unsent:
             self.acknowledged.set()
 
-    def _load(self):
+    def load(self):
         try:
-            record = json.loads(self._store.get(_KEY) or b"{}")
+            record = json.loads(self.store.get(_KEY) or b"{}")
             if isinstance(record["unsent"], list):
                 return record
         except (ValueError, KeyError, TypeError):
@@ -35,22 +35,22 @@ class Journal:
         return {"unsent": []}
 
     def _save(self, record):
-        self._store.set(_KEY, json.dumps(record).encode())
-        self._record = record  # only now: what can't be written has not happened
+        self.store.set(_KEY, json.dumps(record).encode())
+        self.record = record  # only now: what can't be written has not happened
 
     @property
     def busy(self):
         """Whether an update is in hand."""
-        return "location" in self._record
+        return "location" in self.record
 
     @property
     def unsent(self):
         """How many statuses the central system has not acknowledged."""
-        return len(self._record["unsent"])
+        return len(self.record["unsent"])
 
     def get(self, field, default=None):
         """Return a field of the update in hand."""
-        return self._record.get(field, default)
+        return self.record.get(field, default)
 
     def begin(self, **fields):
         """Start the record of a new update; statuses of the one before that are still unsent are kept."""
@@ -58,43 +58,43 @@ class Journal:
 
     def _lasting(self, fields):
         for field in _LASTING:
-            if field in self._record:
-                fields.setdefault(field, self._record[field])
+            if field in self.record:
+                fields.setdefault(field, self.record[field])
         return fields
 
     def note(self, **fields):
         """Change fields."""
-        record = self._record.copy()
+        record = self.record.copy()
         record.update(fields)
         self._save(record)
 
     def report(self, status, **fields):
         """Change fields and queue `status` for the central system, in one write."""
-        self.note(status=status, unsent=self._record["unsent"] + [status], **fields)
+        self.note(status=status, unsent=self.record["unsent"] + [status], **fields)
         self._tell()
 
     def finish(self, status, reason=""):
         """The update is over: queue its last status and keep nothing else."""
-        fields = {"unsent": self._record["unsent"] + [status], "last": status, "reason": reason}
+        fields = {"unsent": self.record["unsent"] + [status], "last": status, "reason": reason}
         if status == "Installed":
-            package = self._record.get("package")
+            package = self.record.get("package")
             if package:
-                fields["floor"] = max(package["floor"], self._record.get("floor", 0))
-            if not self._record.get("resets"):
+                fields["floor"] = max(package["floor"], self.record.get("floor", 0))
+            if not self.record.get("resets"):
                 fields["cut"] = False
         self._save(self._lasting(fields))
         self._tell()
 
     def _tell(self):
         self.acknowledged.clear()
-        self._changed()
+        self.changed()
 
     def peek(self):
         """Return the oldest status not acknowledged yet, or None."""
-        return self._record["unsent"][0] if self._record["unsent"] else None
+        return self.record["unsent"][0] if self.record["unsent"] else None
 
     def pop(self):
         """The oldest status was acknowledged: forget it for good."""
-        self.note(unsent=self._record["unsent"][1:])
+        self.note(unsent=self.record["unsent"][1:])
         if not self.unsent:
             self.acknowledged.set()

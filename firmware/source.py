@@ -29,8 +29,8 @@ class Source:
         self.name = name
         self.connection = connection
         self.session = None  # the Source of FTP's control connection
-        self._is_end = None
-        self._patience = 2 * timeout
+        self.is_end = None
+        self.patience = 2 * timeout
         self.arm()
         self.budget = 0
         self.early = b""  # what came along with a line and follows it
@@ -45,7 +45,7 @@ class Source:
         self.length = length
         self.validator = validator
         self.next_chunk = next_chunk
-        self._is_end = is_end
+        self.is_end = is_end
         # Of the body, or of the current chunk. None: until close, or before the first chunk.
         self.left = None if length is None else length - offset
         self.arm()
@@ -69,7 +69,7 @@ class Source:
             self.early = early[count:]
         else:
             count = await self.connection.readinto(view)
-        if not count and (left is not None or (self._is_end and not await self._is_end())):
+        if not count and (left is not None or (self.is_end and not await self.is_end())):
             raise self.interrupted()
         if left is not None:
             self.left = left - count
@@ -87,7 +87,7 @@ class Source:
     def arm(self):
         """From now on 16 KiB, or all if it is less, may take two timeouts."""
         self._window = _WINDOW
-        self.connection.limit(self._patience)
+        self.connection.limit(self.patience)
 
     def interrupted(self):
         """Return the error for a connection that closes too early."""

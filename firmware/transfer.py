@@ -30,7 +30,7 @@ class Transfer:
         self.view = buffer
         self.erased = 0  # all below is erased, or was and is written by now
         self.written = self.taken = self._shown = 0
-        self._image = self._eraser = None  # while a connection is open
+        self.image = self._eraser = None  # while a connection is open
 
     def start_over(self):
         """Forget what is on flash."""
@@ -91,14 +91,14 @@ class Transfer:
             # Not before: opening a connection and a package takes much of the heap, and so do these. A package is
             # signed; what comes out of it is checked when all of it is there.
             if not self.journal.get("package"):
-                self._image = await self.read_back("image")
+                self.image = await self.read_back("image")
             self._eraser = self.new_eraser()
             await self._copy(source, filled)
         finally:
             source.close()
             if self._eraser:
                 self.erased = self._eraser.end
-            self._image = self._eraser = None
+            self.image = self._eraser = None
 
     def new_eraser(self):
         """Return an Eraser that goes on at `erased`."""
@@ -110,7 +110,9 @@ class Transfer:
     async def _begin(self, source):
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
         filled = await self._fill(source, self.view[:_HEADER], 0)
-        is_package = filled == _HEADER and self.view[: len(_MAGIC)] == _MAGIC
+        is_package = self.view[: min(filled, len(_MAGIC))] == _MAGIC
+        if is_package and filled < _HEADER:
+            raise Interrupted(OSError("the connection closed too early"))
         try:
             package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
         except MemoryError as error:  # the next time there may be enough
@@ -150,7 +152,7 @@ class Transfer:
             if length and self.written % CHECKPOINT == 0:
                 self.journal.note(written=self.written, taken=self.taken)
             self._show_progress(total)
-        if total is None and self._image.incomplete:
+        if total is None and self.image.incomplete:
             if length:
                 self._eraser.end = 0
                 self.start_over()  # nothing can be written behind a part of a piece
@@ -180,8 +182,8 @@ class Transfer:
         """Check what is in the buffer and write it behind what is on flash."""
         if not length:
             return
-        if self._image:
-            self._image.feed(self.view if length == PIECE else self.view[:length])
+        if self.image:
+            self.image.feed(self.view if length == PIECE else self.view[:length])
         for start in range(length, PIECE):
             self.view[start] = 0xFF
         while self._eraser.end <= self.written:

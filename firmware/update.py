@@ -90,11 +90,11 @@ class Updater:
 
     def report(self, status, **fields):
         """Queue a status for the central system, and change fields of the journal in the same record."""
-        self._check(status)
+        self.check(status)
         self.parts.journal.report(status, **fields)
         self.parts.progress(status, None)
 
-    def _check(self, status):
+    def check(self, status):
         from . import transitions
 
         self.parts.forget("firmware.transitions")
@@ -169,7 +169,7 @@ class Updater:
             self.parts.forget("firmware.install")
 
     def _fail(self, status, error):
-        self._check(status)
+        self.check(status)
         self.parts.log("%s: %s" % (status, error))
         self.parts.journal.finish(status, str(error))
         self.parts.progress(status, None)

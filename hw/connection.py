@@ -37,7 +37,7 @@ class Dialer:
         self.ca = ca
         self.tls_context = None
         self.addresses = {}  # peer: answer of getaddrinfo, which blocks everything else while it asks
-        self._forget = forget
+        self.forget = forget
 
     async def dial(self, host, port, secure=False, *, timeout=30_000):
         """Connect to a host and return the Connection, with `secure` after a TLS handshake that proved its name.
@@ -51,7 +51,7 @@ class Dialer:
             return await dialing.dial(self, host, port, secure, timeout)
         finally:
             del dialing
-            self._forget("hw.dialing")
+            self.forget("hw.dialing")
 
 
 class Connection:
@@ -67,10 +67,10 @@ class Connection:
         sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         self.raw = sock
         self.socket = sock  # what is read and written: the raw socket or the TLS one around it; None once closed
-        self._peer = peer
+        self.peer = peer
         self.early = None  # a byte that came along with the end of the TLS handshake
         self._end = ()  # type: tuple  # errno and text, once closed
-        self._waiting = [None, None, None]  # type: list
+        self.waiting = [None, None, None]  # type: list
         self._deadlines = [None, None, None]  # type: list
         self.timeout = timeout
         self.last_received = ticks_ms()
@@ -156,8 +156,8 @@ class Connection:
         """Close the connection. Whoever waits for it, or uses it later, gets an OSError(errno, text with the peer)."""
         if not self.socket:
             return
-        self._end = (errno, "%s: %s" % (self._peer, text))
-        for task in self._waiting:
+        self._end = (errno, "%s: %s" % (self.peer, text))
+        for task in self.waiting:
             if task and task.data is core._io_queue:  # not if it is due to run already: with data, or cancelled
                 core._io_queue.remove(task)
                 core._task_queue.push(task)
@@ -189,7 +189,7 @@ class Connection:
         """Yield until the socket is ready to read or write."""
         self.check()
         self._set_deadline(which, milliseconds)
-        self._waiting[which] = core.cur_task
+        self.waiting[which] = core.cur_task
         try:
             if which == _READ:
                 yield core._io_queue.queue_read(self.socket)
@@ -200,7 +200,7 @@ class Connection:
             self.close()
             raise
         finally:
-            self._waiting[which] = self._deadlines[which] = None
+            self.waiting[which] = self._deadlines[which] = None
         self.check()
 
     def _set_deadline(self, which, milliseconds):
@@ -218,7 +218,7 @@ class Connection:
             now = ticks_ms()
             pause = _FAR
             for which in range(3):
-                deadline, task = self._deadlines[which], self._waiting[which]
+                deadline, task = self._deadlines[which], self.waiting[which]
                 # A task that is due to run already was in time.
                 if deadline is not None and (not task or task.data is core._io_queue):
                     left = ticks_diff(deadline, now)

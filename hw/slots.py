@@ -62,7 +62,7 @@ class Slots:
     """The running slot and the one to update. forget(module name) is called when a module has done its part."""
 
     def __init__(self, forget=lambda name: None):
-        self._forget = forget
+        self.forget = forget
         partition = Partition(Partition.RUNNING)
         self.running = Slot(partition)
         header = bytearray(24)
@@ -92,4 +92,4 @@ class Slots:
             return getattr(otadata, function)(*arguments)
         finally:
             del otadata
-            self._forget("hw.otadata")
+            self.forget("hw.otadata")

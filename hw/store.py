@@ -12,7 +12,7 @@ class Store:
     """Keys of at most 15 characters, values of at most 8,192 bytes. OSError when NVS fails."""
 
     def __init__(self, namespace):
-        self._nvs = esp32.NVS(namespace)
+        self.nvs = esp32.NVS(namespace)
 
     def get(self, key):
         """Return the value of `key` as bytes, or None when there is none."""
@@ -20,7 +20,7 @@ class Store:
         while True:
             value = bytearray(size)
             try:
-                return bytes(memoryview(value)[: self._nvs.get_blob(key, value)])
+                return bytes(memoryview(value)[: self.nvs.get_blob(key, value)])
             except OSError as error:
                 if error.errno == _NOT_FOUND:
                     return None
@@ -30,5 +30,5 @@ class Store:
 
     def set(self, key, value):
         """Write `value` (bytes); it is durable on return, and a power cut leaves the old value or the new one."""
-        self._nvs.set_blob(key, value)
-        self._nvs.commit()
+        self.nvs.set_blob(key, value)
+        self.nvs.commit()

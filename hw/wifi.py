@@ -15,31 +15,31 @@ class Wifi:
         self._ssid = ssid
         self._key = key
         self._log = log
-        self._station = network.WLAN(network.STA_IF)
+        self.station = network.WLAN(network.STA_IF)
 
     async def connected(self):
         """Wait until there is a network."""
-        while not self._station.isconnected():
+        while not self.station.isconnected():
             await asyncio.sleep_ms(200)
 
     async def run(self):
         """Keep the station connected, for ever."""
-        self._station.active(True)
+        self.station.active(True)
         while True:
-            if not self._station.isconnected():
+            if not self.station.isconnected():
                 await self._connect()
             await asyncio.sleep(5)
 
     async def _connect(self):
         self._log("Connecting to %s" % self._ssid)
         try:
-            self._station.connect(self._ssid, self._key)
+            self.station.connect(self._ssid, self._key)
             await asyncio.wait_for(self.connected(), _RETRY)
         except asyncio.TimeoutError:
             self._log("No connection to %s: check its name, key and signal" % self._ssid)
         except OSError as error:
             self._log("Wi-Fi: %s" % error)
         else:
-            self._log("Connected, address %s" % self._station.ifconfig()[0])
+            self._log("Connected, address %s" % self.station.ifconfig()[0])
             return
-        self._station.disconnect()
+        self.station.disconnect()

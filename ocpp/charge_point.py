@@ -23,20 +23,20 @@ class ChargePoint:
         self.clock = clock
         self.connectors = range(connectors + 1)  # the connectorIds
         self.unsent = 0  # messages of transactions that the central system has not answered
-        self._statuses = ["Available"] * (connectors + 1)
-        self._changed = []  # connectors whose status the central system doesn't know
+        self.statuses = ["Available"] * (connectors + 1)
+        self.changed = []  # connectors whose status the central system doesn't know
         self._head = None
-        self._connector = None  # whose notification it is; None: it is a transaction's message
-        self._refusals = 0
+        self.connector = None  # whose notification it is; None: it is a transaction's message
+        self.refusals = 0
         self._held = False
         self._ended = asyncio.Event()  # of a transaction
         self._task = None
-        self._outbox = outbox
+        self.outbox = outbox
         outbox.add(self)
 
     def status_notification(self, connector):
         """Return the payload of StatusNotification.req for a connector."""
-        payload = {"connectorId": connector, "errorCode": "NoError", "status": self._statuses[connector]}
+        payload = {"connectorId": connector, "errorCode": "NoError", "status": self.statuses[connector]}
         now = self.clock.now()
         if now is not None:
             from .timestamps import format_time
@@ -47,7 +47,7 @@ class ChargePoint:
 
     def status(self, connector):
         """Return the ChargePointStatus of a connector."""
-        return self._statuses[connector]
+        return self.statuses[connector]
 
     def set_status(self, connector, status):
         """Give a connector a ChargePointStatus (7.7) and report it if it is a new one.
@@ -56,10 +56,10 @@ class ChargePoint:
         """
         if self._held and status in ("Available", "Finishing"):
             status = "Unavailable"
-        if self._statuses[connector] == status:
+        if self.statuses[connector] == status:
             return
-        self._statuses[connector] = status
-        self._report(connector)
+        self.statuses[connector] = status
+        self.report(connector)
         if self.charging:
             if not self._task:
                 self._task = asyncio.create_task(self._keep())
@@ -70,16 +70,16 @@ class ChargePoint:
             if self._held:
                 self.set_status(0, "Unavailable")
 
-    def _report(self, connector):
-        if connector not in self._changed:
-            self._changed.append(connector)
-        self._outbox.wake()
+    def report(self, connector):
+        if connector not in self.changed:
+            self.changed.append(connector)
+        self.outbox.wake()
 
     def report_all(self):
         """Report every connector, as is due after each acceptance (4.2)."""
-        self._refusals = 0
+        self.refusals = 0
         for connector in self.connectors:
-            self._report(connector)
+            self.report(connector)
 
     def hold(self):
         """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""
@@ -98,7 +98,7 @@ class ChargePoint:
     @property
     def charging(self):
         """Whether a transaction runs."""
-        return any(status in self._statuses for status in _RUNNING)
+        return any(status in self.statuses for status in _RUNNING)
 
     async def until_free(self):
         """Wait until no transaction runs."""
@@ -128,20 +128,20 @@ class ChargePoint:
     def peek(self):
         """Return the message that is to be sent next, the same until pop(); None if there is none."""
         if self._head is None:
-            if self._changed:
-                self._connector = self._changed.pop(0)
-                self._head = "StatusNotification", self.status_notification(self._connector)
+            if self.changed:
+                self.connector = self.changed.pop(0)
+                self._head = "StatusNotification", self.status_notification(self.connector)
             elif self.unsent:
-                self._connector = None
+                self.connector = None
                 self._head = self.transactions("peek")
         return self._head
 
     def pop(self, answer):
         """The message that peek() gave was answered; answer: None for a CALLERROR."""
-        if self._connector is None:
+        if self.connector is None:
             self.transactions("pop", answer)
         # SteVe up to 3.14.1 may refuse one of the first, when several come in a row: it takes that one later.
-        elif answer is None and self._refusals < len(self._statuses):
-            self._refusals += 1
-            self._report(self._connector)
+        elif answer is None and self.refusals < len(self.statuses):
+            self.refusals += 1
+            self.report(self.connector)
         self._head = None

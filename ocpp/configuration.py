@@ -11,9 +11,9 @@ class Configuration:
     def __init__(self, store, overrides, log=print, forget=lambda name: None):
         from . import keys
 
-        self._store = store
+        self.store = store
         self._log = log
-        self._forget = forget
+        self.forget = forget
         self._listeners = []
         self._values = keys.load(store, overrides, log)
         forget("ocpp.keys")
@@ -27,8 +27,8 @@ class Configuration:
         from . import keys
 
         before = self._values.get(key)
-        status = keys.change(self._store, self._values, key, text, self._log)
-        self._forget("ocpp.keys")
+        status = keys.change(self.store, self._values, key, text, self._log)
+        self.forget("ocpp.keys")
         if self._values.get(key) != before:
             for listened, function in self._listeners:
                 if listened == key:

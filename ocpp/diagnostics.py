@@ -8,7 +8,7 @@ def of(charge_point):
     found = getattr(charge_point, "diagnostics", None)
     if not found:
         found = charge_point.diagnostics = Diagnostics(charge_point)
-        charge_point._outbox.add(found)
+        charge_point.outbox.add(found)
     return found
 
 
@@ -47,15 +47,15 @@ class Diagnostics:
         def start():
             if self._task:
                 self._task.cancel()
-            self._task = asyncio.create_task(charge_point.upload(location, name, retries, interval, self._report))
+            self._task = asyncio.create_task(charge_point.upload(location, name, retries, interval, self.report))
 
         return name, start
 
-    def _report(self, status):
+    def report(self, status):
         self.status = status if status == "Uploading" else "Idle"
         # The oldest may be on its way: it stays. Of the others the newest counts.
         self._unsent = self._unsent[:1] + [status]
-        self._charge_point._outbox.wake()
+        self._charge_point.outbox.wake()
 
     def peek(self):
         """Return the DiagnosticsStatusNotification that is to be sent next, the same until pop(); None if none is."""

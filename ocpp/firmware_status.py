@@ -8,18 +8,18 @@ class FirmwareStatuses:
     """The queue for the outbox over the journal of the updates (peek() -> status or None, pop())."""
 
     def __init__(self, journal):
-        self._journal = journal
+        self.journal = journal
 
     def pop(self, answer=None):
         """The status that peek() gave was answered, be it with a CALLERROR."""
-        self._journal.pop()
+        self.journal.pop()
 
     def peek(self):
         """Return the next FirmwareStatusNotification, or None. Of what 1.6 has no status for only failures are told."""
         while True:
-            status = self._journal.peek()
+            status = self.journal.peek()
             if status in _FAILURES:
                 status = "InstallationFailed"
             if status is None or status in _STATUSES:
                 return status and ("FirmwareStatusNotification", {"status": status})
-            self._journal.pop()
+            self.journal.pop()

@@ -19,7 +19,7 @@ class Outbox:
 
     def __init__(self, log=print, pause=_PAUSE):
         self._log = log
-        self._pause = pause
+        self.pause = pause
         self._queues = []
         self._news = asyncio.Event()
 
@@ -59,5 +59,5 @@ class Outbox:
             queue.pop(answer)
         except (OSError, MemoryError) as error:
             self._log("%s will be sent again: %s" % (action, error))
-            await until(self._news, self._pause)
+            await until(self._news, self.pause)
         return True

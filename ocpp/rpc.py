@@ -35,10 +35,10 @@ class Rpc:
 
     def __init__(self, websocket, dispatch, *, timeout=30_000, log=print):
         self.websocket = websocket
-        self._dispatch = dispatch
+        self.dispatch = dispatch
         self._timeout = timeout
         self._log = log
-        self._prefix = hexlify(os.urandom(4)).decode() + "-"  # no id of an earlier connection comes again
+        self.prefix = hexlify(os.urandom(4)).decode() + "-"  # no id of an earlier connection comes again
         self._count = 0
         self._turn = asyncio.Lock()  # first come, first served
         self._pending = None  # the id of our call in flight
@@ -53,7 +53,7 @@ class Rpc:
         """
         async with self._turn:
             self._count += 1
-            self._pending = self._prefix + str(self._count)
+            self._pending = self.prefix + str(self._count)
             self._answer = None
             self._answered.clear()
             if not self._lost:
@@ -111,7 +111,7 @@ class Rpc:
         try:
             if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
                 raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")
-            answer, after = self._dispatch(message[2], message[3])
+            answer, after = self.dispatch(message[2], message[3])
             text = _encode([_CALLRESULT, message[1], answer])
         except Exception as error:  # whatever it is, the central system waits for one answer and gets it
             after = None

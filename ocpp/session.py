@@ -38,15 +38,15 @@ class Session:
         self.pause = _FIRST_PAUSE  # seconds to the next attempt to reconnect
         self.waiting = []  # what the central system has triggered: (action, payload)
         self._connect = connect
-        self._dispatch = dispatch
-        self._second = second
-        self._forget = forget
-        self._rpc = None
+        self.dispatch = dispatch
+        self.second = second
+        self.forget = forget
+        self.rpc = None
         self._due = 0  # ticks of the next BootNotification or Heartbeat
         self._pinged = 0  # ticks of the last ping
-        self._wake = asyncio.Event()  # for the task that sends
+        self.wake = asyncio.Event()  # for the task that sends
         configuration.on_change("HeartbeatInterval", self.schedule)
-        configuration.on_change("WebSocketPingInterval", self._wake.set)
+        configuration.on_change("WebSocketPingInterval", self.wake.set)
 
     @property
     def registered(self):
@@ -62,13 +62,13 @@ class Session:
         """Call the central system, as Rpc.call(); OSError also when there is no accepted registration."""
         if not self.registered:
             raise OSError(errno.ENOTCONN, "not registered")
-        return await self._rpc.call(action, payload)
+        return await self.rpc.call(action, payload)
 
     def request(self, action, payloads):
         """Send what the central system has triggered: calls of this action, one for each payload, soon."""
         for payload in payloads:
             self.waiting.append((action, payload))
-        self._wake.set()
+        self.wake.set()
 
     def schedule(self, seconds=None):
         """Send the next BootNotification in so many seconds; without: the next Heartbeat after the interval for it."""
@@ -76,13 +76,13 @@ class Session:
             if not self.registered:
                 return
             seconds = self.configuration.get("HeartbeatInterval")
-        self._due = time.ticks_add(time.ticks_ms(), seconds * self._second)
-        self._wake.set()
+        self._due = time.ticks_add(time.ticks_ms(), seconds * self.second)
+        self.wake.set()
 
     async def close(self):
         """Take leave of the central system before a reset, which would otherwise take the charger for connected."""
-        if self._rpc:
-            await self._rpc.websocket.close(_GOING_AWAY)
+        if self.rpc:
+            await self.rpc.websocket.close(_GOING_AWAY)
 
     async def run(self):
         """Keep up the session for ever."""
@@ -91,13 +91,13 @@ class Session:
                 await self._serve()
             except (OSError, MemoryError) as error:
                 self.log("no connection: %s" % error)
-            pause = self.pause * self._second
+            pause = self.pause * self.second
             pause += pause * os.urandom(1)[0] // 512  # so that not all charge points of a site come at once
             self.pause = min(self.pause * 2, _LONGEST_PAUSE)
             if self.status in ("Pending", "Rejected"):
                 pause = max(pause, time.ticks_diff(self._due, time.ticks_ms()))  # no BootNotification before that
             self.status = None
-            self.log("connecting again in %d s" % (pause // self._second))
+            self.log("connecting again in %d s" % (pause // self.second))
             await asyncio.sleep_ms(pause)
 
     async def _serve(self):
@@ -106,17 +106,17 @@ class Session:
 
         async def read():
             try:
-                await self._rpc.run()
+                await self.rpc.run()
             except (OSError, MemoryError) as error:
                 reasons.append(error)
             finally:
-                self._wake.set()
+                self.wake.set()
 
         websocket = await self._connect()
         reader = None
         try:
             self.log("connected")
-            self._rpc = Rpc(websocket, self._dispatch, timeout=_ANSWER_TIMEOUT * self._second, log=self.log)
+            self.rpc = Rpc(websocket, self.dispatch, timeout=_ANSWER_TIMEOUT * self.second, log=self.log)
             self.waiting.clear()
             self._due = time.ticks_ms()
             self._pinged = websocket.last_received
@@ -126,7 +126,7 @@ class Session:
             reasons.append(error)  # the reader's comes first: it is the cause then
         finally:
             self.accepted.clear()
-            self._rpc = None
+            self.rpc = None
             websocket.abort()
             if reader:
                 reader.cancel()
@@ -143,7 +143,7 @@ class Session:
             if self.waiting:
                 await self._deliver(*self.waiting.pop(0))
             elif wait > 0:
-                await until(self._wake, min(wait, await self._ping(websocket)))
+                await until(self.wake, min(wait, await self._ping(websocket)))
             elif self.registered:
                 await self._deliver("Heartbeat", {})
             else:
@@ -155,7 +155,7 @@ class Session:
         A central system that doesn't answer it in time is taken for dead: the OSError ends the connection.
         """
         try:
-            answer = await self._rpc.call(action, payload)
+            answer = await self.rpc.call(action, payload)
         except CallError as error:
             self.log("%s was answered with %s" % (action, error))
             answer = {}
@@ -165,19 +165,19 @@ class Session:
 
                 registration.answered(self, action, answer)
             finally:
-                self._forget("ocpp.registration")
-                self._forget("ocpp.timestamps")
+                self.forget("ocpp.registration")
+                self.forget("ocpp.timestamps")
 
     async def _ping(self, websocket):
         """Ping if it is time to: each WebSocketPingInterval. OSError when nothing at all has come since the last ping.
 
         Return ms until it wants to be called again.
         """
-        interval = self.configuration.get("WebSocketPingInterval") * self._second
+        interval = self.configuration.get("WebSocketPingInterval") * self.second
         if not interval:
             self._pinged = websocket.last_received
             return _FAR
-        patience = min(interval, _ANSWER_TIMEOUT * self._second)
+        patience = min(interval, _ANSWER_TIMEOUT * self.second)
         passed = time.ticks_diff(time.ticks_ms(), self._pinged)
         if passed >= patience and time.ticks_diff(websocket.last_received, self._pinged) < 0:
             raise OSError(errno.ETIMEDOUT, "the central system is silent")

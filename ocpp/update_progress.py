@@ -19,8 +19,8 @@ class UpdateProgress:
 
     def __init__(self, get, journal, outbox):
         self._get = get
-        self._journal = journal
-        self._outbox = outbox
+        self.journal = journal
+        self.outbox = outbox
         self._status = None
         self._shown = None  # percent
         self._head = None
@@ -30,15 +30,15 @@ class UpdateProgress:
         """Tell the central system how far an update is."""
         self._status = status
         self._shown = percent
-        self._outbox.wake()
+        self.outbox.wake()
 
     def peek(self):
         """Return the DataTransfer to be sent, or None."""
         if not self._get("UpdateProgressDataTransfer"):
             self._head = self._status = None
         elif self._head is None:
-            reason = None if self._journal.busy else self._journal.get("reason")
-            status = self._journal.get("last") if reason else self._status
+            reason = None if self.journal.busy else self.journal.get("reason")
+            status = self.journal.get("last") if reason else self._status
             if status:
                 self._status = None
                 data = json.dumps({"status": status, "percent": self._shown, "reason": reason})
@@ -50,6 +50,6 @@ class UpdateProgress:
 
     def pop(self, answer):
         """The DataTransfer was answered, be it with a CALLERROR."""
-        if self._reason and not self._journal.busy and self._journal.get("reason") == self._reason:
-            self._journal.note(reason="")
+        if self._reason and not self.journal.busy and self.journal.get("reason") == self._reason:
+            self.journal.note(reason="")
         self._head = None

@@ -42,9 +42,9 @@ class WebSocket:
 
     def __init__(self, connection, subprotocol, max_size, patience):
         self.subprotocol = subprotocol
-        self._connection = connection
-        self._max_size = max_size
-        self._patience = min(patience, _MAX_CLOSING)  # for the closing handshake, and for the server to close TCP
+        self.connection = connection
+        self.max_size = max_size
+        self.patience = min(patience, _MAX_CLOSING)  # for the closing handshake, and for the server to close TCP
         self._control = memoryview(bytearray(_MAX_CONTROL))  # a frame's header, then a control frame's payload
         self._frame = memoryview(bytearray(_SEND_BUFFER))
         self._sending = asyncio.Lock()
@@ -55,7 +55,7 @@ class WebSocket:
     @property
     def last_received(self):
         """ticks_ms of the last byte."""
-        return self._connection.last_received
+        return self.connection.last_received
 
     async def receive(self):
         """Return the next message: str, or bytes if it is binary. Answers pings. ConnectionClosed at the end."""
@@ -65,12 +65,12 @@ class WebSocket:
         self._receiving = True
         try:
             while True:
-                await self._connection.idle()
+                await self.connection.idle()
                 if self._closing is False:  # else a limit is set already
-                    self._connection.limit(self._connection.timeout)
+                    self.connection.limit(self.connection.timeout)
                 message = await self._receive()
                 if self._closing is False:
-                    self._connection.limit(None)
+                    self.connection.limit(None)
                 if message is not None and not self._closing:
                     return message
         except ConnectionClosed as error:
@@ -99,7 +99,7 @@ class WebSocket:
     async def close(self, code=1000, reason=""):
         """Do the closing handshake (7.1.2) as far as the server joins in, and drop the connection."""
         self._closing = self._closing or None
-        self._connection.limit(self._patience)
+        self.connection.limit(self.patience)
         try:
             await self._send_close(code, reason)
             await self.receive()  # raises once the server's Close has come
@@ -111,17 +111,17 @@ class WebSocket:
     def abort(self):
         """Drop the connection at once."""
         self._closing = True
-        self._connection.close()
+        self.connection.close()
         self._ended.set()
 
     async def _finish(self, code, reason):
         """Answer with a Close, wait for the server to close TCP, which is its part (7.1.1), and drop the connection."""
-        self._connection.limit(self._patience)
+        self.connection.limit(self.patience)
         try:
             if not self._closing:
                 await self._send_close(code, reason)
             # What comes after a Close doesn't count (5.5.1), however much it is.
-            while await self._connection.readinto(self._control):
+            while await self.connection.readinto(self._control):
                 await asyncio.sleep_ms(0)
         except OSError:
             pass
@@ -137,8 +137,8 @@ class WebSocket:
         size = checked = 0
         while True:
             if kind != _CONTINUATION:
-                await self._connection.idle()  # which lets others run
-            final, opcode, length = await self._header()
+                await self.connection.idle()  # which lets others run
+            final, opcode, length = await self.header()
             if opcode >= _CLOSE:
                 await self._receive_control(opcode, length)
                 if kind == _CONTINUATION:
@@ -147,8 +147,8 @@ class WebSocket:
             if (opcode == _CONTINUATION) == (kind == _CONTINUATION):
                 raise ConnectionClosed(_PROTOCOL_ERROR, "fragments out of order")
             end = size + length
-            if end > self._max_size:
-                raise ConnectionClosed(_TOO_BIG, "more than %d bytes" % self._max_size)
+            if end > self.max_size:
+                raise ConnectionClosed(_TOO_BIG, "more than %d bytes" % self.max_size)
             if opcode:
                 kind = opcode
                 buffer = bytearray(length)
@@ -156,9 +156,9 @@ class WebSocket:
                 buffer.extend(bytes(length))
             view = memoryview(buffer)
             while size < end:
-                count = await self._connection.readinto(view[size:end])
+                count = await self.connection.readinto(view[size:end])
                 if not count:
-                    await self._connection.readexactly(view)  # raises what there is to say about it
+                    await self.connection.readexactly(view)  # raises what there is to say about it
                 size += count
                 if kind == _TEXT:
                     checked = _check_text(buffer, checked, size)
@@ -168,10 +168,10 @@ class WebSocket:
                 _check_text(buffer, checked, size, True)
                 return str(buffer, "utf-8")
 
-    async def _header(self):
+    async def header(self):
         """Read the header of a frame (5.2); return whether it is a message's last, opcode, length of its payload."""
         header = self._control
-        await self._connection.readexactly(header[:2])
+        await self.connection.readexactly(header[:2])
         first = header[0]
         length = header[1]
         final = first >= 0x80
@@ -184,7 +184,7 @@ class WebSocket:
             raise ConnectionClosed(_PROTOCOL_ERROR, "bad control frame")
         if length > _MAX_CONTROL:
             end, least = (4, 126) if length == 126 else (10, 65536)
-            await self._connection.readexactly(header[2:end])
+            await self.connection.readexactly(header[2:end])
             length = int.from_bytes(header[2:end], "big")
             if length < least or length >> 63:
                 raise ConnectionClosed(_PROTOCOL_ERROR, "bad length")
@@ -193,7 +193,7 @@ class WebSocket:
     async def _receive_control(self, opcode, length):
         """Read the payload of a control frame and do what it asks for (5.5)."""
         payload = self._control[:length]
-        await self._connection.readexactly(payload)
+        await self.connection.readexactly(payload)
         if opcode == _PING:
             await self._send(_PONG, payload)
         elif opcode == _CLOSE:
@@ -248,7 +248,7 @@ class WebSocket:
             shift = end - start
             for i in range(start, stop):
                 frame[shift + i] = payload[i] ^ mask[i & 3]
-            await self._connection.write(frame[: shift + stop])
+            await self.connection.write(frame[: shift + stop])
             if stop == length:
                 return
             start = stop

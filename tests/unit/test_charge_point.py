@@ -25,7 +25,7 @@ class Fixture:
         self.outbox = Outbox()
         self.clock = Clock(seconds)
         self.charge_point = ChargePoint(connectors, self.outbox, self.clock)
-        self.charge_point.forget = lambda name: None
+        self.charge_point.forget = lambda *names: None
         self.charge_point.log = self.charge_point.contactor = lambda *_: None
         self.charge_point.store = Store()
 

@@ -64,7 +64,7 @@ class Charger:
         self.charge_point = ChargePoint(self.connectors, Outbox(), self.clock)
         self.charge_point.store = self.store
         self.charge_point.log = self.log.append
-        self.charge_point.forget = lambda name: None
+        self.charge_point.forget = lambda *names: None
         self.charge_point.contactor = self.switch
         self.charge_point.transactions("resume")
 
