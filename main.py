@@ -7,7 +7,7 @@ import time
 
 import machine
 
-gc.threshold(1024)  # keeps what stays on the heap together at its start: it must not end up in a thousand holes
+gc.threshold(1024)  # keeps what stays on the heap together at its start: else it would end up full of holes
 
 from firmware.journal import Journal
 from firmware.update import Updater
@@ -137,7 +137,6 @@ async def run():
     configuration.on_change("UpdateProgressDataTransfer", progress)
     progress()  # the reason of a failure may wait since before the reset
 
-    gc.threshold(4096)
     try:
         await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
     finally:

@@ -119,7 +119,7 @@ if order["names"] is not True:
 told = []
 ticks = [0]
 gc.collect()
-gc.threshold(4096)  # as main.py does, for a heap in one piece
+gc.threshold(1024)  # as main.py does, for a heap in one piece
 asyncio.run(main())
 """
 

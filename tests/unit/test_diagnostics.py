@@ -93,16 +93,16 @@ class GetDiagnostics(unittest.TestCase):
     def test_status_tells_whether_an_upload_runs(self):
         statuses = [self.diagnostics.status]
         for status in ("Uploading", "Uploaded", "Uploading", "UploadFailed"):
-            self.diagnostics._report(status)
+            self.diagnostics.report(status)
             statuses.append(self.diagnostics.status)
         self.assertEqual(statuses, ["Idle", "Uploading", "Idle", "Uploading", "Idle"])
 
     def test_statuses_are_sent_in_order_and_the_last_one_always(self):
         for status in ("Uploading", "UploadFailed"):
-            self.diagnostics._report(status)
+            self.diagnostics.report(status)
         self.assertEqual(self.sent(), ["Uploading", "UploadFailed"])
         for status in ("Uploading", "UploadFailed", "Uploading", "Uploaded"):
-            self.diagnostics._report(status)
+            self.diagnostics.report(status)
             self.assertEqual(self.diagnostics.peek(), self.diagnostics.peek())
         self.assertEqual(self.sent(), ["Uploading", "Uploaded"])
 
@@ -116,7 +116,7 @@ class GetDiagnostics(unittest.TestCase):
 
         session = self.charge_point.session = Session()
         for status in ("Uploading", "UploadFailed"):
-            self.diagnostics._report(status)
+            self.diagnostics.report(status)
             payload = {"requestedMessage": "DiagnosticsStatusNotification"}
             self.assertEqual(answer(self.charge_point, "TriggerMessage", payload)[0], {"status": "Accepted"})
             answer(self.charge_point, "TriggerMessage", payload)[1]()

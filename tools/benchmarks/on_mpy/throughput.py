@@ -121,7 +121,7 @@ async def _main():
     partition = slot.partition
     buffer = bytearray(_SECTOR)
     watch = Watch()
-    gc.threshold(4096)  # as in main.py
+    gc.threshold(1024)  # as in main.py
     for _ in range(settings["times"]):
         watch.start()
         await _streamed(dialer, sources.parse_url(url), slots, slot, watch)
