@@ -6,6 +6,7 @@ from micropython import const
 
 from . import lines
 from .source import Source, SourceError
+from .urls import authority, name_of
 
 _MAX_REDIRECTS = const(5)
 _MAX_HEAD = const(16384)
@@ -69,21 +70,6 @@ async def open(
             offset = 0
         else:
             raise _refusal(name, status)
-
-
-def authority(address):
-    """Return host, host:port or [IPv6]:port; the scheme's own port is left out."""
-    scheme, _, _, host, port, _ = address
-    if ":" in host:
-        host = "[%s]" % host
-    return host if port == (443 if scheme == "https" else 80) else "%s:%d" % (host, port)
-
-
-def name_of(address):
-    """Return the URL for logs and errors: without userinfo and query, where passwords and signatures stand."""
-    path, mark, _ = address[5].partition("?")
-    hidden = "://" if address[1] is None else "://***@"
-    return address[0] + hidden + authority(address) + path + (mark and "?***")
 
 
 async def _head(source):

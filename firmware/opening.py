@@ -10,6 +10,8 @@ import gc
 
 from .errors import ImageError
 
+_STARTING = "Starting firmware download from: "
+
 
 async def source(parts, location, **options):
     """Return the Source of a file; options as for http.open."""
@@ -23,18 +25,20 @@ async def source(parts, location, **options):
     options["log"] = parts.log
     if scheme == "ftp":
         from . import ftp as protocol
+
+        parts.log(_STARTING + protocol.name_of(address))
     else:
-        from . import http as protocol  # type: ignore[no-redef]
-    parts.log("Starting firmware download from: " + protocol.name_of(address))
-    if scheme != "ftp":
-        del protocol
-        parts.forget("firmware.http", "firmware.lines")  # not while TLS is opened, which takes as much
+        from . import urls
+
+        parts.log(_STARTING + urls.name_of(address))
+        # Before http.py is loaded: opening TLS takes as much of the heap.
         options["connection"] = await parts.dial(host, port, scheme == "https", timeout=timeout)
         from . import http as protocol  # type: ignore[no-redef]
     try:
         return await protocol.open(address, parts.dial, **options)
     finally:
         parts.forget("firmware.ftp", "firmware.http", "firmware.lines", "firmware.redirect", "firmware.sources")
+        parts.forget("firmware.urls")
 
 
 async def package(parts, header):
@@ -64,7 +68,7 @@ def upload(parts, *request):
     """Return the coroutine that uploads the log: upload.run(*request, …)."""
     from . import upload
 
-    parts.forget("firmware.upload", "firmware.http", "firmware.lines", "firmware.sources", "firmware.source")
+    parts.forget("firmware.upload", "firmware.lines", "firmware.urls", "firmware.source")
 
     def busy():
         return parts.updater.status not in ("Idle", "DownloadScheduled")

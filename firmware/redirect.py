@@ -1,8 +1,8 @@
 """Where an HTTP redirect leads (RFC 3986, 5.2)."""
 
-from .http import authority, name_of
 from .source import SourceError
 from .sources import parse_url
+from .urls import authority, name_of
 
 
 def follow(address, location):

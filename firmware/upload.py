@@ -10,8 +10,9 @@ from errno import ENOMEM
 
 from micropython import const
 
-from . import http, lines, sources
+from . import lines
 from .source import Source, SourceError
+from .urls import authority, name_of
 
 _ATTEMPTS = const(3)  # when the request does not say
 _RETRY_INTERVAL = const(60)  # seconds, likewise
@@ -40,8 +41,12 @@ async def run(
             gc.collect()
             if busy() and gc.mem_free() < _BESIDE:
                 raise OSError(ENOMEM, "no memory for it while an update runs: try again afterwards")
+            from . import sources
+
             address = sources.parse_url(location)
-            log("Uploading %s to: %s" % (name, http.name_of(address)))
+            del sources
+            forget("firmware.sources")
+            log("Uploading %s to: %s" % (name, name_of(address)))
             if address[0] == "ftp":
                 from . import ftp  # its memory may be needed
 
@@ -77,18 +82,18 @@ async def store(address, name, dial, open_file, *, timeout=60_000, log=print):
         log("The server takes no PUT, only POST perhaps")
         status = await _exchange("POST", address, dial, open_file, timeout)
     if not 200 <= status < 300:
-        raise _refusal(http.name_of(address), status)
+        raise _refusal(name_of(address), status)
 
 
 async def _exchange(method, address, dial, open_file, timeout):
     """Send a request with the file and return the status of the answer."""
     scheme, user, password, host, port, path = address
     length, read = open_file()
-    source = Source(http.name_of(address), await dial(host, port, scheme == "https", timeout=timeout), timeout)
+    source = Source(name_of(address), await dial(host, port, scheme == "https", timeout=timeout), timeout)
     try:
         head = [
             "%s %s HTTP/1.1" % (method, path),
-            "Host: " + http.authority(address),
+            "Host: " + authority(address),
             "User-Agent: Arus",
             "Content-Type: text/plain; charset=utf-8",
             "Content-Length: %d" % length,

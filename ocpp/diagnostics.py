@@ -47,9 +47,16 @@ class Diagnostics:
         def start():
             if self._task:
                 self._task.cancel()
-            self._task = asyncio.create_task(charge_point.upload(location, name, retries, interval, self.report))
+            self._task = asyncio.create_task(self._upload(location, name, retries, interval))
 
         return name, start
+
+    async def _upload(self, *request):
+        try:
+            await self._charge_point.upload(*request, self.report)
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None  # it would keep all of upload.py in memory
 
     def report(self, status):
         self.status = status if status == "Uploading" else "Idle"
