@@ -249,17 +249,18 @@ class Upload(unittest.TestCase):
         import firmware
 
         before = sys.modules.get("firmware.ftp")
-        firmware.ftp = sys.modules["firmware.sources", "firmware.ftp"] = Ftp()
+        firmware.ftp = sys.modules["firmware.ftp"] = Ftp()
         try:
             net = Net().run("ftp://h/a")
         finally:
             fake = sys.modules.pop("firmware.ftp")
             if before:
-                firmware.ftp = sys.modules["firmware.sources", "firmware.ftp"] = before
+                firmware.ftp = sys.modules["firmware.ftp"] = before
             else:
                 del firmware.ftp
         self.assertEqual(fake.stored, (("ftp", "h", 21, "/a"), "CP1.log", 10, 7))
-        self.assertEqual((net.statuses, net.forgotten), (["Uploading", "Uploaded"], ["firmware.sources", "firmware.ftp"]))
+        self.assertEqual(net.statuses, ["Uploading", "Uploaded"])
+        self.assertEqual(net.forgotten, ["firmware.sources", "firmware.ftp"])
 
 
 if __name__ == "__main__":
