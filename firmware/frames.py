@@ -50,14 +50,14 @@ class Frames:
         Raises ImageError for damaged data, OSError when the connection or the flash fails.
         """
         part = memoryview(self.part)[:_HEAD]
-        await self._fill(part)
+        await self.fill(part)
         head = part[0] | part[1] << 8
         length = head & _LENGTH
         # A frame that would be longer than what it gives is sent as it is. So `view` can hold it for the moment.
         if length > len(view) or head & _UNKNOWN:
             raise ImageError(_DAMAGED)
         data = view[:length]
-        await self._fill(data)
+        await self.fill(data)
         if crc32(data, crc32(part[:2])) != struct.unpack_from("<I", part, 2)[0]:
             raise ImageError(_DAMAGED)
         if head & (_DEFLATED | _OPERATIONS):
@@ -67,7 +67,7 @@ class Frames:
         self.taken += _HEAD + length
         return len(view)
 
-    async def _fill(self, view):
+    async def fill(self, view):
         """Fill `view` from the source."""
         while len(view):
             count = await self.source.readinto(view)

@@ -13,7 +13,7 @@ _RESTART = const(2)  # seconds between the last log line and the reset
 async def run(updater, slot):
     """Make the slot the one to boot, and reset."""
     parts = updater.parts
-    await _acknowledged(parts.journal)  # Downloaded, before the connectors' StatusNotification
+    await acknowledged(parts.journal)  # Downloaded, before the connectors' StatusNotification
     parts.station.hold()
     if parts.station.charging:
         if updater.status != "InstallScheduled":
@@ -23,7 +23,7 @@ async def run(updater, slot):
     if updater.status != "Installing":
         updater.report("Installing", slot=slot.index)
     parts.log("Installing firmware...")
-    await _acknowledged(parts.journal)
+    await acknowledged(parts.journal)
     try:
         slot.set_boot()
     except OSError as error:
@@ -37,7 +37,7 @@ async def run(updater, slot):
     await parts.reset()
 
 
-async def _acknowledged(journal):
+async def acknowledged(journal):
     """Wait until the central system has answered every status, but not for long: it may be out of reach."""
     try:
         await asyncio.wait_for(journal.acknowledged.wait(), _ACKNOWLEDGE)

@@ -31,7 +31,7 @@ async def resume(transfer):
 async def image(transfer):
     """Return an Image that has seen what is written. ImageError when that is wrong."""
     found = _new_image(transfer)
-    await _feed(transfer, found)
+    await feed(transfer, found)
     return found
 
 
@@ -40,7 +40,7 @@ async def verify(transfer):
     transfer.written = transfer.journal.get("written", 0)
     found = _new_image(transfer)
     digest = sha256()
-    await _feed(transfer, found, digest)
+    await feed(transfer, found, digest)
     found.finish()
     package = transfer.journal.get("package")
     if package and hexlify(digest.digest()).decode() != package["sha256"]:
@@ -48,7 +48,7 @@ async def verify(transfer):
     return found.version
 
 
-async def _feed(transfer, found, digest=None):
+async def feed(transfer, found, digest=None):
     view = transfer.view
     written = transfer.written
     for position in range(0, written, len(view)):

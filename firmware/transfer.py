@@ -87,13 +87,13 @@ class Transfer:
             if source.offset != self.taken:
                 self.parts.log("The server sends the file from its start: starting over")
                 self.start_over()
-            filled = 0 if self.taken else await self._begin(source)
+            filled = 0 if self.taken else await self.begin(source)
             # Not before: opening a connection and a package takes much of the heap, and so do these. A package is
             # signed; what comes out of it is checked when all of it is there.
             if not self.journal.get("package"):
                 self.image = await self.read_back("image")
             self._eraser = self.new_eraser()
-            await self._copy(source, filled)
+            await self.copy(source, filled)
         finally:
             source.close()
             if self._eraser:
@@ -107,9 +107,9 @@ class Transfer:
         self.parts.forget("firmware.erase")
         return Eraser(self.slot, self.journal.get("cut"), self.erased)
 
-    async def _begin(self, source):
+    async def begin(self, source):
         """Read what tells whether the file is for this charger; return how many bytes of a plain file that were."""
-        filled = await self._fill(source, self.view[:_HEADER], 0)
+        filled = await self.fill(source, self.view[:_HEADER], 0)
         is_package = self.view[: min(filled, len(_MAGIC))] == _MAGIC
         if is_package and filled < _HEADER:
             raise Interrupted(OSError("the connection closed too early"))
@@ -131,7 +131,7 @@ class Transfer:
         self.parts.log("Downloading firmware...")
         return filled
 
-    async def _copy(self, source, filled):
+    async def copy(self, source, filled):
         """Bring what comes to flash, piece by piece."""
         package = self.journal.get("package")
         taken = self.taken
@@ -145,7 +145,7 @@ class Transfer:
                 length = min(PIECE, total - self.written)
                 await self._unpack(frames, self.view[:length])
             else:
-                length = await self._fill(source, self.view, filled)
+                length = await self.fill(source, self.view, filled)
                 filled = 0
             await self._write(length, total)
             self.taken = taken + frames.taken if package else self.written
@@ -166,7 +166,7 @@ class Transfer:
         except (OSError, MemoryError) as error:
             raise Interrupted(error)
 
-    async def _fill(self, source, view, filled):
+    async def fill(self, source, view, filled):
         """Fill `view`, of which so many bytes are there, as far as the file goes; return how many there are then."""
         try:
             while filled < len(view):

@@ -21,7 +21,7 @@ _EISCONN = (106, 127, 56)  # Linux, ESP32, macOS; the errno module has no name f
 async def dial(dialer, host, port, secure, timeout):
     """Connect; as Dialer.dial, whose addresses and TLS context are used."""
     peer = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
-    context = _tls_context(dialer, peer) if secure else None
+    context = tls_context(dialer, peer) if secure else None
     for address in _resolve(dialer.addresses, host, port, peer):
         connection = None
         try:
@@ -54,7 +54,7 @@ def _resolve(addresses, host, port, peer):
     return addresses[peer]
 
 
-def _tls_context(dialer, peer):
+def tls_context(dialer, peer):
     if not dialer.tls_context:
         if not dialer.ca:
             raise OSError(EACCES, peer + ": TLS needs a CA certificate, none is configured")

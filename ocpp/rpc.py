@@ -57,7 +57,7 @@ class Rpc:
             self._answer = None
             self._answered.clear()
             if not self._lost:
-                await self.websocket.send(_encode([_CALL, self._pending, action, payload]))
+                await self.websocket.send(encode([_CALL, self._pending, action, payload]))
                 # Not cleared since then: the answer may be here already, and so may the end of the connection.
                 await until(self._answered, self._timeout)
             answer = self._answer
@@ -76,7 +76,7 @@ class Rpc:
         """Read, and answer at once, until the connection ends; raises the WebSocket's OSError then."""
         try:
             while True:
-                message = self._decode(await self.websocket.receive())
+                message = self.decode(await self.websocket.receive())
                 if message is None:
                     self._log("ignored what is no OCPP message")
                 elif message[0] == _CALL:
@@ -92,7 +92,7 @@ class Rpc:
             self._lost = True
             self._answered.set()
 
-    def _decode(self, text):
+    def decode(self, text):
         """A list that begins with a known type and an id, or None."""
         try:
             # MicroPython's parser doesn't miss a missing end.
@@ -112,13 +112,13 @@ class Rpc:
             if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
                 raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")
             answer, after = self.dispatch(message[2], message[3])
-            text = _encode([_CALLRESULT, message[1], answer])
+            text = encode([_CALLRESULT, message[1], answer])
         except Exception as error:  # whatever it is, the central system waits for one answer and gets it
             after = None
             if not isinstance(error, CallError):
                 error = CallError("InternalError", str(error))
             self._log("answered with " + str(error))
-            text = _encode([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
+            text = encode([_CALLERROR, message[1], error.code, error.description[:_MAX_DESCRIPTION], {}])
         try:
             await self.websocket.send(text)
         finally:
@@ -141,7 +141,7 @@ async def _set_later(event, ms):
     event.set()
 
 
-def _encode(message):
+def encode(message):
     r"""JSON as UTF-8. MicroPython decodes each half of \ud83d\ude00 by itself: no UTF-8, so it stays an escape."""
     data = json.dumps(message).encode()  # without a copy
     if b"\xed" not in data:

@@ -30,7 +30,7 @@ _PATIENCE = const(10)  # seconds
 _ENERGY = const(0)  # Wh: there is no meter
 
 
-def _load(charge_point):
+def load(charge_point):
     """Return the record."""
     try:
         record = json.loads(charge_point.store.get("transactions") or b"[0, 0, [], 0]")
@@ -56,7 +56,7 @@ def start(charge_point, connector, tag):
 
     The contactor is closed when the central system has accepted it.
     """
-    record = _load(charge_point)
+    record = load(charge_point)
     now = record[_NOTED] = charge_point.clock.now()
     running = [transaction[_CONNECTOR] for transaction in record[_ALL] if transaction[_CONNECTOR] > 0]
     number = record[_NEXT]
@@ -78,7 +78,7 @@ def start(charge_point, connector, tag):
 def stop(charge_point, connector, reason, date=None):
     """End the transaction of a connector. reason: 7.36; date: Unix seconds, None for now."""
     charge_point.contactor(connector, False)
-    record = _load(charge_point)
+    record = load(charge_point)
     time = format_time(charge_point.clock.now() if date is None else date)
     try:
         for transaction in record[_ALL]:
@@ -93,7 +93,7 @@ def stop(charge_point, connector, reason, date=None):
 
 def stop_all(charge_point, reason):
     """End every transaction that runs."""
-    for transaction in _load(charge_point)[_ALL]:
+    for transaction in load(charge_point)[_ALL]:
         if transaction[_CONNECTOR] > 0:
             stop(charge_point, transaction[_CONNECTOR], reason)
 
@@ -110,7 +110,7 @@ async def reset(charge_point, kind, restart):
 
 def note(charge_point):
     """Note the time, for a power cut."""
-    record = _load(charge_point)
+    record = load(charge_point)
     record[_NOTED] = charge_point.clock.now()
     try:
         _save(charge_point, record)
@@ -120,7 +120,7 @@ def note(charge_point):
 
 def resume(charge_point):
     """After a reset: end what ran before it, and find out what is to be sent."""
-    record = _load(charge_point)
+    record = load(charge_point)
     charge_point.unsent = record[_NEXT] - record[_FIRST]
     for _, connector, _ in record[_ALL]:
         if connector > 0:
@@ -147,7 +147,7 @@ def _head(charge_point, record):
 def peek(charge_point):
     """Return the oldest message that can be sent, as (action, payload), or None."""
     while charge_point.unsent:
-        action, payload, transaction = _head(charge_point, _load(charge_point))
+        action, payload, transaction = _head(charge_point, load(charge_point))
         if action and transaction:
             if action == "StopTransaction":
                 payload["transactionId"] = transaction[_ID]
@@ -159,7 +159,7 @@ def peek(charge_point):
 
 def pop(charge_point, answer):
     """The oldest message was answered. answer: None for a CALLERROR, which is the end of it, too."""
-    record = _load(charge_point)
+    record = load(charge_point)
     action, _, transaction = _head(charge_point, record)
     record[_FIRST] += 1
     if transaction is None:
@@ -205,7 +205,7 @@ def _remote_start(charge_point, payload):
 
 
 def _remote_stop(charge_point, payload):
-    for _, connector, number in _load(charge_point)[_ALL]:
+    for _, connector, number in load(charge_point)[_ALL]:
         if number == payload["transactionId"] and connector > 0:
             stop(charge_point, connector, "Remote")
             return {"status": "Accepted"}

@@ -22,7 +22,7 @@ CODE = """
 import time
 from firmware.journal import Journal
 from firmware.update import Updater
-from ocpp import calls, core, firmware_management, remote_trigger
+from ocpp import calls, core, diagnostics, firmware_management, registration, remote_trigger, transactions
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
 from ocpp.firmware_status import FirmwareStatuses
