@@ -67,6 +67,15 @@ async def test_a_package_is_installed(kind: str, key: PrivateKey, tmp_path: Path
             assert len(file) < len(plain) // 2
 
 
+@pytest.mark.parametrize("key", (RSA, ECDSA), ids=("rsa", "ecdsa"))
+@pytest.mark.parametrize("kind", list(KINDS)[1:])
+async def test_a_package_over_wss_and_https_in_a_heap_of_80_kib(
+    kind: str, key: PrivateKey, tmp_path: Path, interpreter: Interpreter
+) -> None:
+    async with Desk(tmp_path, interpreter, speed=10, heap=80 * 1024, tls=True, key=key) as desk:
+        assert await course(desk, KINDS[kind](desk, desk.update_file())) == INSTALLED, "\n".join(desk.lines)
+
+
 REFUSALS: dict[str, tuple[Make, str]] = {
     "unsigned": (lambda desk: desk.update_file(), "not signed, and RequireSignedFirmware is on"),
     "another key": (

@@ -59,8 +59,7 @@ async def test_it_shows_what_a_package_is_and_what_is_checked(
 ) -> None:
     micropython = tmp_path / "micropython.bin"
     micropython.write_bytes(build.made_image(100_000))
-    heap = ("--heap", "120") if options else ()
-    options += ("--kind", kind, "--micropython", str(micropython), "--speed", "10", *heap)
+    options += ("--kind", kind, "--micropython", str(micropython), "--speed", "10")
     status, output = await run(repository, *options)
     assert status == 0, output
     assert re.search(
