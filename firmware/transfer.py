@@ -94,6 +94,8 @@ class Transfer:
                 self.image = await self.read_back("image")
             self._eraser = self.new_eraser()
             await self.copy(source, filled)
+        except MemoryError as error:  # the next time there may be enough
+            raise Interrupted(error)
         finally:
             source.close()
             if self._eraser:
@@ -113,10 +115,7 @@ class Transfer:
         is_package = self.view[: min(filled, len(_MAGIC))] == _MAGIC
         if is_package and filled < _HEADER:
             raise Interrupted(OSError("the connection closed too early"))
-        try:
-            package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
-        except MemoryError as error:  # the next time there may be enough
-            raise Interrupted(error)
+        package = await self.parts.open_package(self.view[:_HEADER] if is_package else None)
         length = source.length
         if is_package:
             self.taken = _HEADER
@@ -163,7 +162,7 @@ class Transfer:
         try:
             if len(view):
                 await frames.readinto(view)
-        except (OSError, MemoryError) as error:
+        except OSError as error:
             raise Interrupted(error)
 
     async def fill(self, source, view, filled):
@@ -174,7 +173,7 @@ class Transfer:
                 if not count:
                     break
                 filled += count
-        except (OSError, MemoryError) as error:
+        except OSError as error:
             raise Interrupted(error)
         return filled
 

@@ -2,6 +2,7 @@ import errno
 import unittest
 
 from charger import FILE, URL, Charger
+from firmware import transfer
 from firmware.source import SourceError
 
 
@@ -99,6 +100,26 @@ class TestInterruptions(unittest.TestCase):
             charger.server.refusals = [gone] * 9
             charger.update(retries=retries, interval=0)
             self.assertEqual(len(charger.server.requests), attempts)
+
+    def test_a_lack_of_memory_is_an_interruption(self):
+        charger = Charger()
+        lacking = [True]
+        read_back = transfer.Transfer.read_back
+
+        async def lack(self, function):
+            if function == "image" and lacking and lacking.pop():
+                raise MemoryError("allocating 2048 bytes")
+            return await read_back(self, function)
+
+        transfer.Transfer.read_back = lack
+        try:
+            charger.update(retries=2, interval=0)
+        finally:
+            transfer.Transfer.read_back = read_back
+        self.assertEqual(
+            charger.log[0:3:2], ["Firmware size: 12288 bytes", "Attempt 1 of 2 failed: allocating 2048 bytes"]
+        )
+        self.assertTrue(charger.slots.flash.boots)
 
     def test_a_later_attempt_goes_on_with_what_is_on_flash(self):
         charger = Charger()
