@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -267,3 +268,17 @@ async def test_the_charger_answers_while_it_downloads(tmp_path: Path, interprete
         assert await asyncio.gather(*calls) == [{"status": "Accepted"}] * 3
         await desk.ended()
         assert desk.version == NEW
+
+
+async def test_the_progress_goes_to_the_central_system_that_wants_it(tmp_path: Path, interpreter: Interpreter) -> None:
+    configuration = {"UpdateProgressDataTransfer": "true"}
+    async with Desk(tmp_path, interpreter, speed=SPEED, heap=100 * 1024, configuration=configuration) as desk:
+        desk.web.files = {FILE: desk.update_file()}
+        await desk.registered()
+        await desk.update()
+        await desk.ended()
+        told = [json.loads(frame.payload["data"]) for frame in desk.central.calls("DataTransfer")]
+        percents = [data["percent"] for data in told if data["percent"] is not None]
+        assert percents == sorted(set(percents)) and percents[-1] == 100
+        assert [data["status"] for data in told][:: len(told) - 1] == ["Downloading", "Installing"]
+        assert not desk.central.violations
