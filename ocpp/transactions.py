@@ -101,7 +101,7 @@ def stop_all(charge_point, reason):
 async def reset(charge_point, kind, restart):
     """End every transaction, give the central system a while to hear of it after a soft Reset, and restart."""
     await charge_point.stop_charging(kind + "Reset")
-    for _ in range(0 if kind in ("Hard",) else _PATIENCE):
+    for _ in range(0 if kind == "Hard" else _PATIENCE):
         if not charge_point.unsent:
             break
         await asyncio.sleep(1)

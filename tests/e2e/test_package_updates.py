@@ -11,25 +11,17 @@ import pytest
 
 import packages
 import packages_keys
-from desk import FILE, NEW, OLD, SLOT, Desk, chapter
+from desk import FILE, OLD, SLOT, Desk, chapter
 from packages_keys import PrivateKey
+from scenarios import KINDS, REFUSED, SUCCESS
 from simulator.interpreter import Interpreter
 from webserver import Fault
 
 SPEED = 20
 HEAP = 120 * 1024
-INSTALLED = f"{OLD} Downloading Downloaded Installing {NEW} Installed"
-REFUSED = f"{OLD} Downloading Downloaded InstallationFailed"
 RSA, ECDSA = (packages_keys.make_key(kind) for kind in ("rsa", "ecdsa"))
 
 Make = Callable[[Desk], bytes]
-# Of an update file for a desk that runs OLD.
-KINDS: dict[str, Callable[[Desk, bytes], bytes]] = {
-    "plain": lambda _, file: file,
-    "signed": lambda desk, file: desk.package(file),
-    "compressed": lambda desk, file: desk.package(file, compress=True),
-    "delta": lambda desk, file: desk.package(file, base=desk.update_file(OLD)),
-}
 NOISE = {"noise.bin": random.Random(1).randbytes(40_000)}  # makes a delta long
 FRAME = 2054  # bytes at most
 
@@ -58,7 +50,7 @@ def told(desk: Desk, words: str) -> bool:
 async def test_a_package_is_installed(kind: str, key: PrivateKey, tmp_path: Path, interpreter: Interpreter) -> None:
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=key) as desk:
         file = KINDS[kind](desk, desk.update_file())
-        assert await course(desk, file) == INSTALLED, desk.lines
+        assert await course(desk, file) == SUCCESS, desk.lines
         assert desk.web.requests[-1].sent == len(file)
         slot = (tmp_path / "flash.bin").read_bytes()[0x190000:][:SLOT]
         plain = desk.update_file()
@@ -73,7 +65,7 @@ async def test_a_package_over_wss_and_https_in_a_heap_of_80_kib(
     kind: str, key: PrivateKey, tmp_path: Path, interpreter: Interpreter
 ) -> None:
     async with Desk(tmp_path, interpreter, speed=10, heap=80 * 1024, tls=True, key=key) as desk:
-        assert await course(desk, KINDS[kind](desk, desk.update_file())) == INSTALLED, "\n".join(desk.lines)
+        assert await course(desk, KINDS[kind](desk, desk.update_file())) == SUCCESS, "\n".join(desk.lines)
 
 
 REFUSALS: dict[str, tuple[Make, str]] = {
@@ -117,7 +109,7 @@ async def test_a_charger_with_a_key_takes_unsigned_files_only_if_it_is_told_so(
         assert await course(desk, desk.update_file()) == REFUSED
     told = {"RequireSignedFirmware": "false"}
     async with Desk(tmp_path / "told", interpreter, speed=SPEED, heap=HEAP, key=ECDSA, configuration=told) as desk:
-        assert await course(desk, desk.update_file()) == INSTALLED
+        assert await course(desk, desk.update_file()) == SUCCESS
 
 
 async def test_without_a_key_no_package_is_taken(tmp_path: Path, interpreter: Interpreter) -> None:
@@ -129,7 +121,7 @@ async def test_without_a_key_no_package_is_taken(tmp_path: Path, interpreter: In
 
 async def test_after_a_release_with_a_floor_no_older_one_is_taken(tmp_path: Path, interpreter: Interpreter) -> None:
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=ECDSA) as desk:
-        assert await course(desk, desk.package(release=7, floor=7)) == INSTALLED
+        assert await course(desk, desk.package(release=7, floor=7)) == SUCCESS
         seen = len(desk.story)
         desk.web.files = {FILE: desk.package(desk.update_file("1.5.0"), release=6)}
         await desk.update()
@@ -185,7 +177,7 @@ async def test_a_cut_every_4_kib_costs_less_than_a_frame_each(
         cuts = len(file) // 4096 - 1
         # Each answer goes on where the one before ended, or up to a frame before that.
         desk.web.faults = [Fault(FILE, times=1, cut_after=4096, down=0.05) for _ in range(2 * cuts)]
-        assert await course(desk, file, retries=1000) == INSTALLED, desk.lines[-20:]
+        assert await course(desk, file, retries=1000) == SUCCESS, desk.lines[-20:]
         sent = sum(request.sent for request in desk.web.requests)
         connections = len(desk.web.requests)
         assert connections > cuts
@@ -203,5 +195,5 @@ async def test_a_package_that_changes_on_the_server_starts_over(
         second = desk.package(version="2.0.0-again", compress=True)
         desk.web.faults = [Fault(FILE, times=1, cut_after=len(first) // 2)]
         desk.web.log = lambda _: setattr(desk.web, "files", {FILE: second})
-        assert await course(desk, first) == INSTALLED, desk.lines[-20:]
+        assert await course(desk, first) == SUCCESS, desk.lines[-20:]
         assert told(desk, "The server sends the file from its start: starting over")

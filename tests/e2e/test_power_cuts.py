@@ -7,7 +7,6 @@ flash that it would have left, so that only the recovery runs. A few cuts are ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,7 +19,7 @@ import build
 from central_system import Frame
 from desk import FILE, NEW, OLD, Desk, chapter
 from packages_keys import make_key
-from scenarios import UNREACHABLE
+from scenarios import KINDS, UNREACHABLE
 from simulator.flash import BLOCK
 from simulator.interpreter import Interpreter
 from simulator.recording import PowerCut, Recording, blob, slot_on_trial
@@ -37,13 +36,6 @@ EVERY_LIVE = 53
 EVERY_LIVE_OF_ALL = 11  # ... with --all
 
 How = Literal["before", "middle"]
-# Of an update file for a desk that runs OLD.
-KINDS: dict[str, Callable[[Desk, bytes], bytes]] = {
-    "plain": lambda _, file: file,
-    "signed": lambda desk, file: desk.package(file),
-    "compressed": lambda desk, file: desk.package(file, compress=True),
-    "delta": lambda desk, file: desk.package(file, base=desk.update_file(OLD)),
-}
 
 
 def statuses(desk: Desk) -> list[str]:
