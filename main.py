@@ -12,6 +12,7 @@ gc.threshold(1024)  # keeps what stays on the heap together at its start: else i
 from firmware.journal import Journal
 from firmware.update import Updater
 from hw import watchdog
+from hw.files import Files
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
 from ocpp.outbox import Outbox
@@ -55,6 +56,15 @@ def start_log():
 
 line = start_log()
 
+RESIDENT = ("charge_point", "configuration", "outbox", "rpc", "session", "websocket")
+
+
+def tidy():
+    """Drop what was imported of ocpp/ for one event."""
+    for name in list(sys.modules):
+        if name[:5] == "ocpp." and name[5:] not in RESIDENT:
+            forget(name)
+
 
 class Parts:
     """What those work with that are in memory only for a moment, as its attributes."""
@@ -64,13 +74,16 @@ async def run():
     """Run the charger until one of its parts ends, which none of them should."""
     log, log_firmware = logger("OCPP"), logger("FW-OCPP")
     config = late("hw.board", "load_config")()
-    clock, store, slots, wifi, dialer, contactor = late("hw.board", "build")(config, logger, forget)
-    forget("hw.evse")
+    clock, store, slots, wifi, dialer, evse = late("hw.board", "build")(config, logger, forget)
+    outlets = evse.outlets if evse else [None]
     log("Arus", VERSION, "on", slots.running.label)
 
-    configuration = Configuration(store, config.pop("configuration", {}), log, forget)
+    keys = config.pop("configuration", {})
+    if isinstance(keys, dict):
+        keys["NumberOfConnectors"] = len(outlets)
+    configuration = Configuration(store, keys, log, forget)
     outbox = Outbox(log)
-    charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
+    charge_point = ChargePoint(outlets, outbox, clock)
     journal = Journal(store, outbox.wake)
     statuses = late("ocpp.firmware_status", "FirmwareStatuses", journal)
     queue = Parts()
@@ -86,8 +99,7 @@ async def run():
         try:
             return answer(action, payload)
         finally:
-            forget("ocpp.core", "ocpp.keys", "ocpp.firmware_management", "ocpp.remote_trigger", "ocpp.diagnostics")
-            forget("ocpp.transactions", "ocpp.timestamps")
+            tidy()
 
     async def connect():
         await wifi.connected()
@@ -129,19 +141,21 @@ async def run():
     parts.log_upload = logger("DIAGNOSTICS")
     parts.updater = updater = Updater(parts)
     charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
-    charge_point.reset = lambda kind: asyncio.create_task(charge_point.transactions("reset", kind, restart))
-    charge_point.store, charge_point.contactor, charge_point.identity = store, contactor, config["id"]
-    charge_point.log, charge_point.forget = log, forget
+    charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("connectors", "reset", kind, restart))
+    charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
+    charge_point.log, charge_point.forget = log, tidy
     charge_point.upload = late("firmware.opening", "upload", parts)
-    charge_point.transactions("resume")
+    charge_point.call("connectors", "resume")
+    tasks = [watchdog.run(), wifi.run(), session.run(), outbox.run(session), update(), charge_point.run()]
+    if evse:
+        evse.on_change, evse.on_card = charge_point.on_change, charge_point.card
+        tasks.append(evse.run())
+    for key in ("MeterValueSampleInterval", "ClockAlignedDataInterval"):
+        configuration.on_change(key, lambda: charge_point.event("metering", "resume"))
     configuration.on_change("UpdateProgressDataTransfer", progress)
     progress()  # the reason of a failure may wait since before the reset
 
-    try:
-        await asyncio.gather(watchdog.run(), wifi.run(), session.run(), outbox.run(session), update())
-    finally:
-        for connector in charge_point.connectors[1:]:
-            contactor(connector, False)  # whatever ended it
+    await asyncio.gather(*tasks)
 
 
 try:

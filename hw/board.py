@@ -37,19 +37,27 @@ def load_config(path="/config.json"):
 
 
 def build(config, logger, forget):
-    """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer, contactor).
+    """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer, evse).
 
-    logger(tag) gives a function that logs; forget(module names) drops modules that have done their part.
+    evse is None without "connectors". logger(tag) gives a function that logs; forget(module names) drops modules that
+    have done their part.
     """
-    from . import evse  # for this only
+    store, slots = Store("arus"), Slots(forget)
+    evse = None
+    if config.get("connectors"):
+        from . import fitting  # for this only
 
-    try:
-        contactor = evse.build(config.pop("connectors", ()), logger("EVSE"))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError('/config.json has wrong "connectors", right is [{"contactor": pin}]: %s' % error)
+        try:
+            evse = fitting.build(config, slots.chip_id, store, logger("EVSE"))
+        except ValueError as error:
+            raise ConfigError("/config.json: %s" % error)
+        del fitting
+        forget("hw.fitting")
+    for field in ("connectors", "reader", "emergency_stop"):
+        config.pop(field, None)
     network = config.pop("wifi")
     wifi = Wifi(network.get("ssid"), network.get("key"), logger("WIFI"))
-    return Clock(), Store("arus"), Slots(forget), wifi, Dialer(_certificate(config), forget), contactor
+    return Clock(), store, slots, wifi, Dialer(_certificate(config), forget), evse
 
 
 def _certificate(config):

@@ -14,11 +14,20 @@ class Clock:
 
     def __init__(self):
         self._epoch = _FROM_1970_TO_2000 if time.gmtime(0)[0] == 2000 else 0
+        self.ticks = time.ticks_ms()
+        self.seconds = 0
 
     def now(self):
         """Return the time in whole seconds since 1970 UTC, or None while the clock has not been set."""
         seconds = int(time.time()) + self._epoch
         return seconds if seconds >= _START_OF_2024 else None
+
+    def uptime(self):
+        """Return whole seconds since this was made, whatever happens to the clock. To be called once in six days."""
+        passed = time.ticks_diff(time.ticks_ms(), self.ticks) // 1000
+        self.ticks = time.ticks_add(self.ticks, passed * 1000)
+        self.seconds += passed
+        return self.seconds
 
     def set(self, unix_seconds):
         """Set the clock; times before 2024 are refused silently, since no central system means them."""

@@ -7,30 +7,29 @@ that needs it and not before, since most calls come once in a long while and hea
 
 from .rpc import CallError
 
-_PROFILES = {
-    "ChangeConfiguration": "core",
-    "GetConfiguration": "core",
-    "GetDiagnostics": "firmware_management",
-    "RemoteStartTransaction": "transactions",
-    "RemoteStopTransaction": "transactions",
-    "Reset": "core",
-    "TriggerMessage": "remote_trigger",
-    "UpdateFirmware": "firmware_management",
+_PROFILES = {  # what does which actions
+    "core": "ChangeAvailability ChangeConfiguration ClearCache DataTransfer GetConfiguration RemoteStartTransaction "
+    "RemoteStopTransaction Reset UnlockConnector",
+    "firmware_management": "GetDiagnostics UpdateFirmware",
+    "local_auth_list": "GetLocalListVersion SendLocalList",
+    "remote_trigger": "TriggerMessage",
+    "reservation": "CancelReservation ReserveNow",
+    "smart_charging": "ClearChargingProfile GetCompositeSchedule SetChargingProfile",
+    # Calls of the security extension: known, but not done here.
+    "": "CertificateSigned DeleteCertificate ExtendedTriggerMessage GetInstalledCertificateIds GetLog "
+    "InstallCertificate SignedUpdateFirmware",
 }
-# Calls of OCPP 1.6 and of its security extension that a charge point may get, whether it has handlers for them or not.
-_STANDARD = (
-    "CancelReservation CertificateSigned ChangeAvailability ClearCache ClearChargingProfile DataTransfer "
-    "DeleteCertificate ExtendedTriggerMessage GetCompositeSchedule GetInstalledCertificateIds GetLocalListVersion "
-    "GetLog InstallCertificate ReserveNow SendLocalList SetChargingProfile SignedUpdateFirmware UnlockConnector"
-)
 
 
 def answer(charge_point, action, payload):
     """Return (answer, function to be called when it was sent, or None), or raise CallError."""
-    profile = _PROFILES.get(action)
+    profile = None
+    for name, actions in _PROFILES.items():
+        if action in actions.split():
+            profile = name
     if not profile:
-        known = action in _STANDARD.split()
-        raise CallError("NotSupported" if known else "NotImplemented", "no handler for %r" % action[:50])
+        code = "NotImplemented" if profile is None else "NotSupported"
+        raise CallError(code, "no handler for %r" % action[:50])
     fields, function = getattr(__import__("ocpp." + profile), profile).HANDLERS[action]
     check(payload, fields)
     result = function(charge_point, payload)
@@ -40,8 +39,12 @@ def answer(charge_point, action, payload):
 def check(payload, fields):
     """Raise the CallError due for a payload that doesn't match.
 
-    fields: {name: (type, limit, required)}. The limit is for str the greatest length or the allowed values, for int the
-    greatest value (the lowest is 0), for list (type, limit) of its items; None: any.
+    fields: {name: (type, limit, required)}. What the limit is depends on the type:
+        str         the greatest length, a tuple of the allowed values, or "date-time"
+        int, float  the greatest value (the lowest is 0), or (lowest, greatest); a float may be written as an int
+        list        (type, limit, most) of its items and how many there may be
+        dict        its fields, likewise
+    or None: any.
     """
     for name, (kind, limit, required) in fields.items():
         if name in payload:
@@ -54,17 +57,34 @@ def check(payload, fields):
 
 
 def _check_value(name, value, kind, limit):
-    if type(value) is not kind:
+    if type(value) is not kind and not (kind is float and type(value) is int):
         raise CallError("TypeConstraintViolation", name + " has the wrong type")
+    if kind is float and value - value != 0:
+        raise CallError("TypeConstraintViolation", name + " is not finite")  # infinite, or no number at all
     if limit is None:
         return
-    if kind is list:
+    if kind is dict:
+        check(value, limit)
+    elif kind is list:
+        kind, limit, most = limit
+        if len(value) > most:
+            raise CallError("OccurenceConstraintViolation", "%s has more than %d items" % (name, most))
         for item in value:
-            _check_value(name, item, *limit)
-        return
-    if isinstance(limit, tuple):
-        fits = value in limit
-    else:
-        fits = 0 <= (len(value) if kind is str else value) <= limit
-    if not fits:
+            _check_value(name, item, kind, limit)
+    elif not _fits(value, kind, limit):
         raise CallError("PropertyConstraintViolation", name + " is out of bounds")
+
+
+def _fits(value, kind, limit):
+    if kind is not str:
+        lowest, greatest = limit if isinstance(limit, tuple) else (0, limit)
+        return lowest <= value <= greatest
+    if limit == "date-time":
+        from .timestamps import parse_time
+
+        try:
+            parse_time(value)
+        except ValueError:
+            return False
+        return True
+    return value in limit if isinstance(limit, tuple) else len(value) <= limit

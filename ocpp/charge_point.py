@@ -1,147 +1,209 @@
-"""The charge point as the central system sees it: its connectors."""
+"""The charge point: what of its connectors, transactions and timers has to be at hand at any time.
+
+All the rest is in modules that are imported for one event and dropped again: heap is the scarcest thing a charger has.
+"""
 
 import asyncio
+import sys
 
 from micropython import const
 
-_NOTE = const(300)  # seconds between the times noted for a transaction that power may end
-_RUNNING = ("Preparing", "Charging")  # the statuses with a transaction
+from .rpc import until
+
+_MOST_CHANGED = const(16)  # StatusNotifications that wait to be sent
+_LONGEST_WAIT = const(3600)  # seconds
+
+
+class Connector:
+    """A connector; number 0 stands for the charge point as a whole.
+
+    outlet: of hw/evse.py, None where there is no EVSE. operative: see ChangeAvailability. tag, parent: idTag and
+    parentIdTag that are authorized and wait for a car. finished: the car that is plugged in has been charged, or nobody
+    has identified in time. ending: (Reason, idTag) of a transaction that ends when the contactor has opened.
+    reservation: [reservationId, idTag, parentIdTag, expiry] or None. limit: amps by the charging profiles, None: any.
+    suspended: energy is withheld from the transaction. told: (status, error, info) as it was reported last.
+    """
+
+    def __init__(self, number, outlet):
+        self.number = number
+        self.outlet = outlet
+        self.status = "Available"
+        self.error = "NoError"
+        self.operative = True
+        self.info = self.transaction = self.tag = self.parent = self.ending = self.reservation = self.limit = None
+        self.plugged = self.finished = self.suspended = False
+        self.told = None
+
+
+class Transaction:
+    """A running transaction.
+
+    number: of its StartTransaction. id: transactionId, None until it is known. start: Wh. began: uptime in seconds.
+    drew: whether the car has drawn anything. samples: how many MeterValues there were.
+    """
+
+    def __init__(self, number, tag, parent, start, began):
+        self.number, self.tag, self.parent, self.start, self.began = number, tag, parent, start, began
+        self.id = None
+        self.drew = False
+        self.samples = 0
 
 
 class ChargePoint:
-    """The connectors' statuses, and a queue of the outbox with their notifications and the transactions' messages.
+    """The connectors, the timers, and a queue of the outbox with what the central system has to be told.
 
-    connectors: how many, connector 0 (the charge point as a whole) not counted. clock.now() gives Unix seconds or None.
-    The handlers in the profiles' modules find the other parts here: configuration, session, updater, reset(kind), log,
-    store, forget(module name), contactor(connector, closed). Of transactions it has only what has to be at hand at any
-    time; transactions.py does the rest, and is in memory only while it does.
+    outlets: of connectors 1, 2, …; None where there is no EVSE. clock.now() gives Unix seconds or None, clock.uptime()
+    seconds since the start. The modules of the profiles find the other parts here: configuration, session, updater,
+    store, files, log(text), reset(kind), forget() which drops the modules that call() has imported.
     """
 
-    def __init__(self, connectors, outbox, clock):
-        self.configuration = self.session = self.updater = self.reset = None
-        self.log = self.store = self.forget = self.contactor = None
-        self.clock = clock
-        self.connectors = range(connectors + 1)  # the connectorIds
-        self.unsent = 0  # messages of transactions that the central system has not answered
-        self.statuses = ["Available"] * (connectors + 1)
-        self.changed = []  # connectors whose status the central system doesn't know
-        self._head = None
-        self.connector = None  # whose notification it is; None: it is a transaction's message
-        self.refusals = 0
-        self._held = False
-        self._ended = asyncio.Event()  # of a transaction
-        self._task = None
+    def __init__(self, outlets, outbox, clock):
+        self.configuration = self.session = self.updater = self.reset = self.log = self.store = self.files = None
+        self.forget = None
         self.outbox = outbox
+        self.clock = clock
+        self.connectors = [Connector(0, None)]
+        for outlet in outlets:
+            self.connectors.append(Connector(len(self.connectors), outlet))
+        self.unsent = 0  # messages of transactions that the central system has not answered
+        self.changed = []  # (connector, status, error, info, Unix seconds) of StatusNotifications to be sent
+        self.held = False  # for an update
+        self.free = asyncio.Event()  # a transaction has ended
+        self.refusals = 0
+        self._head = None
+        self._timers = []  # [uptime, module, function, arguments]
+        self._news = asyncio.Event()
         outbox.add(self)
 
-    def status_notification(self, connector):
-        """Return the payload of StatusNotification.req for a connector."""
-        payload = {"connectorId": connector, "errorCode": "NoError", "status": self.statuses[connector]}
-        now = self.clock.now()
-        if now is not None:
-            from .timestamps import format_time
+    # ---- events
 
-            payload["timestamp"] = format_time(now)
-            self.forget("ocpp.timestamps")  # type: ignore[misc]
-        return payload
+    def call(self, module, function, *arguments):
+        """Call a function of one of the modules that are in memory only meanwhile."""
+        name = "ocpp." + module
+        try:
+            __import__(name)
+            return getattr(sys.modules[name], function)(self, *arguments)
+        finally:
+            self.forget()
 
-    def status(self, connector):
-        """Return the ChargePointStatus of a connector."""
-        return self.statuses[connector]
+    def after(self, seconds, module, function, *arguments):
+        """Call that function in so many seconds; the same with the same arguments takes the place of an earlier one."""
+        self.cancel(module, function, *arguments)
+        self._timers.append([self.clock.uptime() + seconds, module, function, arguments])
+        self._news.set()
 
-    def set_status(self, connector, status):
-        """Give a connector a ChargePointStatus (7.7) and report it if it is a new one.
+    def cancel(self, module, function, *arguments):
+        """Forget what after() was asked for."""
+        self._timers = [timer for timer in self._timers if tuple(timer[1:]) != (module, function, arguments)]
 
-        While the connectors are held one that gets free is Unavailable at once.
-        """
-        if self._held and status in ("Available", "Finishing"):
-            status = "Unavailable"
-        if self.statuses[connector] == status:
-            return
-        self.statuses[connector] = status
-        self.report(connector)
-        if self.charging:
-            if not self._task:
-                self._task = asyncio.create_task(self._keep())
-        elif self._task:
-            self._task.cancel()
-            self._task = None
-            self._ended.set()
-            if self._held:
-                self.set_status(0, "Unavailable")
+    async def run(self):
+        """Call for ever what after() was asked for."""
+        while True:
+            await until(self._news, self.fire() * 1000)
 
-    def report(self, connector):
-        if connector not in self.changed:
-            self.changed.append(connector)
+    def fire(self):
+        """Make the calls that are due; return the seconds until the next one may be."""
+        while True:
+            wait = _LONGEST_WAIT
+            due = None
+            for timer in self._timers:
+                left = timer[0] - self.clock.uptime()
+                if left < wait:
+                    wait, due = left, timer
+            if wait > 0:
+                return wait
+            self._timers.remove(due)
+            self.event(due[1], due[2], *due[3])
+
+    def event(self, module, function, *arguments):
+        """call() for what nobody waits for: an error is logged, and the charger goes on."""
+        try:
+            self.call(module, function, *arguments)
+        except (OSError, ValueError, MemoryError) as error:
+            self.log("%s.%s: %s" % (module, function, error))
+
+    def on_change(self, number):
+        """An outlet has something new: the car's state, the contactor, a fault. It is looked at in run()."""
+        self.after(0, "connectors", "changed", number)
+
+    def card(self, tag):
+        """A card was presented. It is looked at in run()."""
+        self.after(0, "connectors", "card", tag)
+
+    def spawn(self, coroutine):
+        """Run a coroutine as a task."""
+        asyncio.create_task(self._guard(coroutine))
+
+    async def _guard(self, coroutine):
+        try:
+            await coroutine
+        except (OSError, ValueError, MemoryError) as error:
+            self.log(str(error))
+
+    # ---- for an update
+
+    @property
+    def charging(self):
+        """Whether a transaction runs."""
+        return any(connector.transaction for connector in self.connectors)
+
+    async def until_free(self):
+        """Wait until no transaction runs."""
+        while self.charging:
+            self.free.clear()
+            await self.free.wait()
+
+    async def stop_charging(self, reason):
+        """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash."""
+        for connector in self.connectors:
+            if connector.transaction:
+                self.call("connectors", "stop_now", connector, reason)
+
+    def hold(self):
+        """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""
+        self.held = True
+        self.call("connectors", "clear")
+
+    def release(self):
+        """Put the connectors back into service."""
+        self.held = False
+        self.call("connectors", "refresh_all")
+
+    # ---- what the central system has to be told
+
+    def report(self, number):
+        """Send a StatusNotification of a connector as it is now."""
+        connector = self.connectors[number]
+        connector.told = connector.status, connector.error, connector.info
+        if len(self.changed) >= _MOST_CHANGED:
+            self.changed.pop(0)
+        self.changed.append((number,) + connector.told + (self.clock.now(),))
         self.outbox.wake()
 
     def report_all(self):
         """Report every connector, as is due after each acceptance (4.2)."""
         self.refusals = 0
+        self.changed.clear()
         for connector in self.connectors:
-            self.report(connector)
-
-    def hold(self):
-        """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""
-        self._held = True
-        for connector in self.connectors:
-            if not (self.status(connector) in _RUNNING if connector else self.charging):
-                self.set_status(connector, "Unavailable")
-
-    def release(self):
-        """Put the connectors back into service."""
-        self._held = False
-        for connector in self.connectors:
-            if self.status(connector) not in _RUNNING:
-                self.set_status(connector, "Available")
-
-    @property
-    def charging(self):
-        """Whether a transaction runs."""
-        return any(status in self.statuses for status in _RUNNING)
-
-    async def until_free(self):
-        """Wait until no transaction runs."""
-        while self.charging:
-            self._ended.clear()
-            await self._ended.wait()
-
-    async def stop_charging(self, reason):
-        """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash."""
-        self.transactions("stop_all", reason)
-
-    async def _keep(self):
-        """While a transaction runs, note the time now and then: it would end with that if power failed."""
-        while True:
-            await asyncio.sleep(_NOTE)
-            self.transactions("note")
-
-    def transactions(self, function, *arguments):
-        """Call a function of transactions.py."""
-        try:
-            from . import transactions
-
-            return getattr(transactions, function)(self, *arguments)
-        finally:
-            self.forget("ocpp.transactions", "ocpp.timestamps")  # type: ignore[misc]
+            self.report(connector.number)
 
     def peek(self):
         """Return the message that is to be sent next, the same until pop(); None if there is none."""
         if self._head is None:
             if self.changed:
-                self.connector = self.changed.pop(0)
-                self._head = "StatusNotification", self.status_notification(self.connector)
+                self._head = "StatusNotification", self.call("connector_status", "notification", self.changed.pop(0))
             elif self.unsent:
-                self.connector = None
-                self._head = self.transactions("peek")
+                return self.call("transactions", "peek")
         return self._head
 
     def pop(self, answer):
         """The message that peek() gave was answered; answer: None for a CALLERROR."""
-        if self.connector is None:
-            self.transactions("pop", answer)
-        # SteVe up to 3.14.1 may refuse one of the first, when several come in a row: it takes that one later.
-        elif answer is None and self.refusals < len(self.statuses):
-            self.refusals += 1
-            self.report(self.connector)
+        if self._head is None:
+            self.call("transactions", "pop", answer)
+            return
+        number = self._head[1]["connectorId"]
         self._head = None
+        # SteVe up to 3.14.1 may refuse one of the first, when several come in a row: it takes that one later.
+        if answer is None and self.refusals < len(self.connectors):
+            self.refusals += 1
+            self.report(number)

@@ -1,221 +1,243 @@
-"""Transactions, in their plain form: the central system starts and stops them.
+"""Transactions: what is recorded of them while they run (4.8, 4.10, 4.7). How that is sent: transaction_messages.py.
 
-It is loaded for one event and dropped again: all that there is to know is in the store. "transactions" is a list:
-    the number of the oldest message that was not answered, the number of the next one,
-    the transactions: [number of StartTransaction, connector (negative once it has ended), transactionId or None],
-    the last time noted (Unix seconds).
-"transaction0" to "transaction15" are the messages, [action, payload, number of StartTransaction]; message n is in
-n % 16. A message is written before the list knows of it, so that a power cut leaves things as they were before or
-after.
+It is loaded for one event and dropped again. All that is recorded is durable when a function returns. At most 500
+messages wait for the central system: those that start and stop transactions are never dropped, MeterValues become
+fewer as it fills, and when it is full no transaction begins; there is always room for the end of those that run.
 """
-
-import asyncio
-import json
 
 from micropython import const
 
-from .timestamps import format_time
+from .charge_point import Transaction
+from .transaction_record import MESSAGE, SAMPLES, START, STOP, VALUES, Record, pack
 
-_FIRST = const(0)
-_NEXT = const(1)
-_ALL = const(2)
-_NOTED = const(3)
-# of a transaction
-_NUMBER = const(0)
-_CONNECTOR = const(1)
-_ID = const(2)
-
-_MOST = const(16)  # messages; there is always room for the StopTransaction of what runs
-_PATIENCE = const(10)  # seconds
-_ENERGY = const(0)  # Wh: there is no meter
-
-
-def load(charge_point):
-    """Return the record."""
-    try:
-        record = json.loads(charge_point.store.get("transactions") or b"[0, 0, [], 0]")
-        if len(record) == 4:
-            return record
-    except (ValueError, TypeError):
-        pass
-    charge_point.log("the record of the transactions is damaged, it counts as not there")
-    return [0, 0, [], 0]
+_MOST = const(500)  # messages
+_NOTE = const(300)  # seconds between two looks at the meter, for the case that the power fails
+# Of the transactionData of StopTransaction: samples, and bytes of them as they are packed.
+_SAMPLES = const(10)
+_BYTES = const(600)
+# ... while more than so many messages wait: a file of at most 128 bytes takes no block of its own.
+_MANY = const(60)
+_FEW_SAMPLES = const(2)
+_FEW_BYTES = const(120)
+_LONGEST_GAP = const(43200)  # seconds
+_RESERVE = "reserve"  # a file that makes room for the end of transactions by going
+_RESERVE_LINES = const(128)
 
 
-def _save(charge_point, record, message=None):
-    """Write the record, and before it the message, if any, that it is the first to know of."""
-    if message:
-        charge_point.store.set("transaction%d" % (record[_NEXT] % _MOST), json.dumps(message).encode())
-        record[_NEXT] += 1
-    charge_point.store.set("transactions", json.dumps(record).encode())
-    charge_point.unsent = record[_NEXT] - record[_FIRST]
+def begin(charge_point, connector, tag, parent, reservation_id=None):
+    """Begin a transaction at a connector, and set its `transaction`; StartTransaction is sent as soon as may be.
 
-
-def start(charge_point, connector, tag):
-    """Start a transaction. Return whether that is so: StartTransaction is on flash then, and is sent soon.
-
-    The contactor is closed when the central system has accepted it.
+    Return whether that is so: False, with the reason in the log, if it can't be recorded.
     """
-    record = load(charge_point)
-    now = record[_NOTED] = charge_point.clock.now()
-    running = [transaction[_CONNECTOR] for transaction in record[_ALL] if transaction[_CONNECTOR] > 0]
-    number = record[_NEXT]
     try:
-        if now is None:
-            raise OSError("the time is not known")
-        if connector in running or number - record[_FIRST] + len(running) + 2 > _MOST:
-            raise OSError("messages of earlier ones are in the way")
-        record[_ALL].append([number, connector, None])
-        payload = {"connectorId": connector, "idTag": tag, "meterStart": _ENERGY, "timestamp": format_time(now)}
-        _save(charge_point, record, ["StartTransaction", payload, number])
-    except OSError as error:
-        charge_point.log("no transaction on connector %d: %s" % (connector, error))
+        record = Record(charge_point)
+        _make_up(record)
+        if charge_point.unsent + len(record.running) + 2 > _MOST:
+            raise OSError("%d messages wait for the central system, the charger has to reach it" % charge_point.unsent)
+        number = record.next
+        energy = _energy(connector)
+        now = record.now()
+        record.running.append([number, connector.number, now, energy, energy])
+        record.add([START, number, now, connector.number, energy, tag, reservation_id])
+    except (OSError, MemoryError) as error:
+        charge_point.log("no transaction on connector %d: %s" % (connector.number, error))
         return False
-    charge_point.set_status(connector, "Preparing")
+    connector.transaction = Transaction(number, tag, parent, energy, charge_point.clock.uptime())
+    connector.transaction.samples = 0
+    charge_point.after(_NOTE, "transactions", "note")
     return True
 
 
-def stop(charge_point, connector, reason, date=None):
-    """End the transaction of a connector. reason: 7.36; date: Unix seconds, None for now."""
-    charge_point.contactor(connector, False)
-    record = load(charge_point)
-    time = format_time(charge_point.clock.now() if date is None else date)
+def end(charge_point, connector, reason, tag=None):
+    """End the transaction of a connector. reason: 7.36; tag: the idTag that has ended it, if any."""
+    transaction = connector.transaction
+    if not transaction:
+        return
+    connector.transaction = None
+    _keep(charge_point, connector)
+    for has_reserve in (True, False):
+        try:
+            record = Record(charge_point)
+            _stop(record, transaction.number, record.now(), _energy(connector), reason, tag)
+            return
+        except (OSError, MemoryError) as error:
+            charge_point.log("StopTransaction can't be recorded: %s" % error)
+            if has_reserve:
+                charge_point.files.remove(_RESERVE)
+    charge_point.log("it is tried again later; free some space on the file system")
+
+
+def _stop(record, number, now, energy, reason, tag=None):
+    for running in record.running:
+        if running[0] == number:
+            record.running.remove(running)
+            record.add([STOP, number, now, running[1], max(energy, running[3]), reason, tag, running[4]])
+            return
+
+
+def _make_up(record):
+    """Record the end of transactions whose end could not be recorded when it came."""
+    for number, index, _, _, _ in list(record.running):
+        connector = _connector(record.charge_point, index)
+        if not connector.transaction or connector.transaction.number != number:
+            _stop(record, number, record.now(), _energy(connector), "Other")
+
+
+def _connector(charge_point, index):
+    # 0, which never has a meter, stands for one that has been taken out of config.json.
+    return charge_point.connectors[index if index < len(charge_point.connectors) else 0]
+
+
+def _energy(connector):
+    return connector.outlet.energy if connector.outlet else 0
+
+
+def _keep(charge_point, connector):
     try:
-        for transaction in record[_ALL]:
-            if transaction[_CONNECTOR] == connector:
-                transaction[_CONNECTOR] = -connector
-                payload = {"meterStop": _ENERGY, "timestamp": time, "reason": reason}
-                _save(charge_point, record, ["StopTransaction", payload, transaction[_NUMBER]])
+        if connector.outlet:
+            connector.outlet.keep()
     except OSError as error:
-        charge_point.log("StopTransaction can't be recorded; it is made up after the next reset: %s" % error)
-    charge_point.set_status(connector, "Finishing")
+        charge_point.log("the meter of connector %d can't be kept: %s" % (connector.number, error))
 
 
-def stop_all(charge_point, reason):
-    """End every transaction that runs."""
-    for transaction in load(charge_point)[_ALL]:
-        if transaction[_CONNECTOR] > 0:
-            stop(charge_point, transaction[_CONNECTOR], reason)
-
-
-async def reset(charge_point, kind, restart):
-    """End every transaction, give the central system a while to hear of it after a soft Reset, and restart."""
-    await charge_point.stop_charging(kind + "Reset")
-    for _ in range(0 if kind == "Hard" else _PATIENCE):
-        if not charge_point.unsent:
-            break
-        await asyncio.sleep(1)
-    await restart()
+def _note(record):
+    """Put time and energy of what runs into the record."""
+    for running in record.running:
+        connector = _connector(record.charge_point, running[1])
+        if connector.transaction and connector.transaction.number == running[0]:
+            _keep(record.charge_point, connector)  # first: the register must not fall behind what is told of it
+            running[2], running[3] = record.now(), _energy(connector)
 
 
 def note(charge_point):
-    """Note the time, for a power cut."""
-    record = load(charge_point)
-    record[_NOTED] = charge_point.clock.now()
+    """Note time and energy of the transactions that run: after a power cut they end with that."""
+    record = Record(charge_point)
+    if not record.running:
+        return
+    charge_point.after(_NOTE, "transactions", "note")
+    _make_up(record)
+    _note(record)
+    record.save()
+
+
+def meter_values(charge_point, connector, value):
+    """Record MeterValues of the transaction of a connector. value: MeterValue (7.33) without timestamp."""
+    transaction = connector.transaction
+    if not transaction:
+        return
+    transaction.samples += 1
+    every = _every(charge_point.unsent)
+    if not every or transaction.samples % every:
+        return
     try:
-        _save(charge_point, record)
+        record = Record(charge_point)
+        _note(record)
+        record.add([VALUES, transaction.number, record.now(), connector.number], pack(value))
     except OSError as error:
-        charge_point.log("can't note the time: %s" % error)
+        charge_point.log("MeterValues of connector %d dropped: %s" % (connector.number, error))
 
 
-def resume(charge_point):
-    """After a reset: end what ran before it, and find out what is to be sent."""
-    record = load(charge_point)
-    charge_point.unsent = record[_NEXT] - record[_FIRST]
-    for _, connector, _ in record[_ALL]:
-        if connector > 0:
-            charge_point.log("a reset has ended the transaction on connector %d" % connector)
-            stop(charge_point, connector, "PowerLoss", record[_NOTED])
-            charge_point.set_status(connector, "Available")
+def _every(unsent):
+    """Return of how many MeterValues one is kept, 0 for none."""
+    if unsent < _MOST // 2:
+        return 1
+    if unsent < _MOST * 3 // 4:
+        return 4
+    return 16 if unsent < _MOST * 7 // 8 else 0
 
 
-def _head(charge_point, record):
-    """Return the oldest message that was not answered: action, payload, its transaction; None where there is none."""
-    message = charge_point.store.get("transaction%d" % (record[_FIRST] % _MOST))
+def transaction_data(charge_point, connector, value):
+    """Record a sample for the transactionData of StopTransaction. value: MeterValue (7.33) without timestamp.
+
+    When there are too many every second one goes, and the next ones are kept as far apart as those that stay.
+    """
+    transaction = connector.transaction
+    if not transaction:
+        return
+    name = SAMPLES % transaction.number
     try:
-        action, payload, number = json.loads(message or b"")
-    except (ValueError, TypeError):
-        charge_point.log("a transaction's message is damaged, it can't be sent")
-        action = payload = None
-        number = record[_FIRST]
-    for transaction in record[_ALL]:
-        if transaction[_NUMBER] == number:
-            return action, payload, transaction
-    return action, payload, None
+        record = Record(charge_point)
+        now = record.now()
+        lines = list(charge_point.files.lines(name))
+        gap = int(lines.pop(0)) if lines else 0
+        passed = 0
+        if lines:
+            passed = now - (record.date(int(lines[-1].split(" ")[0])) or now)
+            # What belongs to its end is the last one in any case.
+            if 0 <= passed < gap and "Transaction.End" not in str(value):
+                return
+        lines.append("%d %s" % (now, pack(value)))
+        if _thin(lines, charge_point.unsent > _MANY):
+            gap = max(1, min(passed * 3 // 2, _LONGEST_GAP))
+        charge_point.files.write(name, "\n".join([str(gap)] + lines))
+        _note(record)
+        record.save()
+    except (OSError, ValueError) as error:
+        charge_point.log("a sample of connector %d is not recorded: %s" % (connector.number, error))
+
+
+def _thin(lines, few):
+    """Drop every second line, but neither the first nor the last, until they fit; return whether they didn't."""
+    most, size = (_FEW_SAMPLES, _FEW_BYTES) if few else (_SAMPLES, _BYTES)
+    fit = True
+    while len(lines) > most or sum(len(line) for line in lines) > size:
+        fit = False
+        if len(lines) < 3:
+            lines.pop(0)
+        else:
+            lines[:] = [lines[i] for i in range(len(lines) - 1) if not i % 2] + [lines[-1]]
+            if len(lines) == 3 and most < 3:
+                lines.pop(1)
+    return not fit
+
+
+def resume(charge_point, reason="PowerLoss"):
+    """After a reset: find out what has to be sent, and end the transactions that ran, for a Reason (7.36).
+
+    They end with the time and the energy noted last, or with what the meter says now if that is more: it measures
+    nothing between transactions, and may have been made durable later than the note.
+    """
+    files = charge_point.files
+    record = Record(charge_point)
+    record.clean()
+    first = record.first
+    while first < record.next and not files.read(MESSAGE % first):
+        first += 1
+    charge_point.unsent = record.next - first
+    record.due = 0
+    if not charge_point.unsent and not record.running:
+        record.last = 0
+        record.dates = []
+    if record.base != record.last:
+        record.base = record.last
+        record.save()
+    try:
+        for number, index, time, _, _ in list(record.running):
+            charge_point.log("a reset has ended the transaction on connector %d" % index)
+            _stop(record, number, time, _energy(_connector(charge_point, index)), reason)
+    except OSError as error:
+        charge_point.log("StopTransaction can't be recorded: %s" % error)  # begin() or note() makes up for it
+    if _RESERVE not in files.names():
+        try:
+            files.write(_RESERVE, ("." * 127 + "\n" for _ in range(_RESERVE_LINES)))
+        except OSError as error:
+            charge_point.log("no reserve for the end of transactions: %s" % error)
 
 
 def peek(charge_point):
-    """Return the oldest message that can be sent, as (action, payload), or None."""
-    while charge_point.unsent:
-        action, payload, transaction = _head(charge_point, load(charge_point))
-        if action and transaction:
-            if action == "StopTransaction":
-                payload["transactionId"] = transaction[_ID]
-            return action, payload
-        # It is damaged, or would stop what the central system did not take.
-        pop(charge_point, None)
-    return None
+    """See transaction_messages.py."""
+    from .transaction_messages import peek
+
+    return peek(charge_point)
 
 
 def pop(charge_point, answer):
-    """The oldest message was answered. answer: None for a CALLERROR, which is the end of it, too."""
-    record = load(charge_point)
-    action, _, transaction = _head(charge_point, record)
-    record[_FIRST] += 1
-    if transaction is None:
-        _save(charge_point, record)
-        return
-    transaction[_ID] = answer.get("transactionId") if answer and action == "StartTransaction" else None
-    goes_on = type(transaction[_ID]) is int
-    if not goes_on:
-        record[_ALL].remove(transaction)
-    _save(charge_point, record)
-    connector = transaction[_CONNECTOR]
-    if goes_on:
-        if connector > 0:
-            _begin(charge_point, connector, answer.get("idTagInfo"))
-    elif connector > 0:
-        charge_point.log("the central system has not taken the transaction")
-        charge_point.set_status(connector, "Available")
-    elif charge_point.status(-connector) == "Finishing":
-        charge_point.set_status(-connector, "Available")
+    """See transaction_messages.py."""
+    from .transaction_messages import pop
+
+    pop(charge_point, answer)
 
 
-def _begin(charge_point, connector, info):
-    if isinstance(info, dict) and info.get("status") == "Accepted":
-        charge_point.contactor(connector, True)
-        charge_point.set_status(connector, "Charging")
-    else:
-        charge_point.log("the central system refuses the idTag")
-        stop(charge_point, connector, "DeAuthorized")
-
-
-def _remote_start(charge_point, payload):
-    connectors = charge_point.connectors[1:]
-    if "connectorId" in payload:
-        connectors = [connector for connector in connectors if connector == payload["connectorId"]]
-    if "chargingProfile" in payload:
-        charge_point.log("chargingProfile ignored: there is no SmartCharging")  # as 5.11 wants it
-    for connector in connectors:
-        if charge_point.status(connector) in ("Available", "Finishing"):
-            if start(charge_point, connector, payload["idTag"]):
-                return {"status": "Accepted"}
-            break
-    return {"status": "Rejected"}
-
-
-def _remote_stop(charge_point, payload):
-    for _, connector, number in load(charge_point)[_ALL]:
-        if number == payload["transactionId"] and connector > 0:
-            stop(charge_point, connector, "Remote")
-            return {"status": "Accepted"}
-    return {"status": "Rejected"}
-
-
-HANDLERS = {
-    "RemoteStartTransaction": (
-        {"idTag": (str, 20, True), "connectorId": (int, 9999, False), "chargingProfile": (dict, None, False)},
-        _remote_start,
-    ),
-    "RemoteStopTransaction": ({"transactionId": (int, None, True)}, _remote_stop),
-}
+def wake(charge_point):
+    """A message may be sent now that had to wait."""
+    charge_point.outbox.wake()

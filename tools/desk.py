@@ -36,6 +36,38 @@ WIFI = ("desk", "simulated")
 # For localhost and 127.0.0.1; the keys are no secret and protect nothing.
 CERTIFICATES = REPOSITORY / "tests" / "certificates"
 
+# Pins of an ESP32 module as the sockets of a charger could be wired to them: ADC1 for the pilots, as Wi-Fi needs ADC2.
+PILOT_MV = [300, 3000]
+METER = {"type": "pulse", "pulses_per_kwh": 1000}
+RATED = {"max_current": 16, "phases": 1, "voltage": 230, "ventilation": False}
+CONNECTORS: list[dict[str, Any]] = [
+    {
+        "pilot": {"pwm": 25, "adc": 34, "mv": PILOT_MV},
+        "contactor": 26,
+        "feedback": 27,
+        "ground_fault": 32,
+        "overcurrent": 33,
+        "meter": {**METER, "pin": 35},
+        "led": 2,
+        "lock": 14,
+        **RATED,
+    },
+    {
+        "pilot": {"pwm": 4, "adc": 39, "mv": PILOT_MV},
+        "contactor": 13,
+        "feedback": 5,
+        "ground_fault": 18,
+        "overcurrent": 19,
+        "meter": {**METER, "pin": 21},
+        "led": 22,
+        "lock": 23,
+        **RATED,
+    },
+    # Pins are scarce: this one has no inputs for faults of its own, no LED and no lock.
+    {"pilot": {"pwm": 15, "adc": 37, "mv": PILOT_MV}, "contactor": 12, "meter": {**METER, "pin": 38}, **RATED},
+]
+SHARED = {"reader": {"type": "rdm6300", "uart": 2, "rx": 16}, "emergency_stop": 36}
+
 
 class Desk:
     """Use it with `async with`: the charger, with version OLD in its first slot, is switched on when that is entered.
@@ -45,7 +77,8 @@ class Desk:
     `chip`, `central` and `web` are there to be watched and disturbed; `web.files[FILE]` is what an update brings.
     `lines` is the serial log. `tls` makes it wss and https. `key` signs the packages. `csms`, `identity`, `password`
     and `ca` (PEM or DER) attach the charger to another central system than the desk's own. `record` keeps what
-    simulator/recording.py needs.
+    simulator/recording.py needs. `connectors`: how many the charger has with all that belongs to one (CONNECTORS), and
+    with them a card reader and an emergency stop; with 0 it is a bare board where nobody ever plugs in.
     """
 
     def __init__(
@@ -64,6 +97,7 @@ class Desk:
         identity: str = IDENTITY,
         password: str | None = None,
         configuration: Mapping[str, int | str] | None = None,
+        connectors: int = 0,
         key: packages_keys.PrivateKey | None = None,
         serial: Callable[[str], None] = lambda _: None,
         request: Callable[[Request], None] = lambda _: None,
@@ -97,7 +131,9 @@ class Desk:
             **({"firmware_key": KEY_FILE} if key else {}),
             **({"password": password} if password else {}),
             **({"ca": "ca.pem"} if self._ca else {}),
+            **({"connectors": CONNECTORS[:connectors], **SHARED} if connectors else {}),
         }
+        self.chip.wire(self._config)
 
     async def __aenter__(self) -> Self:
         slot0 = self.update_file(OLD)

@@ -1,188 +1,190 @@
 import asyncio
 import unittest
 
-from ocpp.charge_point import ChargePoint
-from ocpp.rpc import CallError
-from scripted import Clock, Store, ended, run
-
-
-class Outbox:
-    """Counts how often it is woken."""
-
-    def __init__(self):
-        self.queues = []
-        self.woken = 0
-
-    def add(self, queue):
-        self.queues.append(queue)
-
-    def wake(self):
-        self.woken += 1
-
-
-class Fixture:
-    def __init__(self, connectors=1, seconds=None):
-        self.outbox = Outbox()
-        self.clock = Clock(seconds)
-        self.charge_point = ChargePoint(connectors, self.outbox, self.clock)
-        self.charge_point.forget = lambda *names: None
-        self.charge_point.log = self.charge_point.contactor = lambda *_: None
-        self.charge_point.store = Store()
-
-    def sent(self):
-        """Everything that the outbox would send now, as (connectorId, status)."""
-        statuses = []
-        while self.charge_point.peek():
-            action, payload = self.charge_point.peek()
-            assert action == "StatusNotification"
-            statuses.append((payload["connectorId"], payload["status"]))
-            self.charge_point.pop({})
-        return statuses
-
-
-def code_of(function, *arguments):
-    """The code of the CallError that the function raises."""
-    try:
-        function(*arguments)
-    except CallError as error:
-        return error.code
-    return None
+from station import Station
 
 
 class Statuses(unittest.TestCase):
     def test_it_is_a_queue_of_the_outbox_that_is_empty_at_first(self):
-        fixture = Fixture()
-        self.assertEqual(fixture.outbox.queues, [fixture.charge_point])
-        self.assertIsNone(fixture.charge_point.peek())
+        station = Station()
+        self.assertTrue(station.point.outbox.queue is station.point)
+        self.assertIsNone(station.point.peek())
 
     def test_every_connector_is_reported_after_an_acceptance(self):
-        fixture = Fixture(connectors=2)
-        fixture.charge_point.report_all()
-        self.assertTrue(fixture.outbox.woken > 0)
-        self.assertEqual(fixture.sent(), [(0, "Available"), (1, "Available"), (2, "Available")])
-        fixture.charge_point.report_all()
-        self.assertEqual(len(fixture.sent()), 3)
+        station = Station(connectors=2)
+        station.point.report_all()
+        self.assertEqual(station.statuses(), ["0 Available", "1 Available", "2 Available"])
+        station.point.report_all()
+        self.assertEqual(len(station.deliver()), 3)
 
     def test_payload_is_that_of_the_standard(self):
-        fixture = Fixture(seconds=1787313600)
+        station = Station()
+        station.point.report(1)
         self.assertEqual(
-            fixture.charge_point.status_notification(1),
-            {"connectorId": 1, "errorCode": "NoError", "status": "Available", "timestamp": "2026-08-21T12:00:00Z"},
+            station.deliver(),
+            [
+                (
+                    "StatusNotification",
+                    {
+                        "connectorId": 1,
+                        "errorCode": "NoError",
+                        "status": "Available",
+                        "timestamp": "2026-08-21T12:00:00Z",
+                    },
+                )
+            ],
         )
 
+    def test_the_timestamp_is_that_of_the_change_and_not_of_the_sending(self):
+        station = Station()
+        station.point.report(1)
+        station.advance(60)
+        self.assertEqual(station.deliver()[0][1]["timestamp"], "2026-08-21T12:00:00Z")
+
     def test_there_is_no_timestamp_while_the_clock_is_not_set(self):
-        self.assertFalse("timestamp" in Fixture().charge_point.status_notification(0))
+        station = Station()
+        station.clock.seconds = None
+        station.point.report(0)
+        self.assertFalse("timestamp" in station.deliver()[0][1])
 
     def test_hold_and_release_report_every_connector_once(self):
-        fixture = Fixture()
-        fixture.charge_point.hold()
-        fixture.charge_point.hold()
-        self.assertEqual(fixture.sent(), [(0, "Unavailable"), (1, "Unavailable")])
-        fixture.charge_point.release()
-        fixture.charge_point.release()
-        self.assertEqual(fixture.sent(), [(0, "Available"), (1, "Available")])
+        station = Station()
+        station.point.hold()
+        station.point.hold()
+        self.assertEqual(station.statuses(), ["0 Unavailable", "1 Unavailable"])
+        station.point.release()
+        station.point.release()
+        self.assertEqual(station.statuses(), ["0 Available", "1 Available"])
 
-    def test_hold_lasts_across_an_acceptance(self):
-        fixture = Fixture()
-        fixture.charge_point.hold()
-        fixture.sent()
-        fixture.charge_point.report_all()
-        self.assertEqual(fixture.sent(), [(0, "Unavailable"), (1, "Unavailable")])
+    def test_a_message_stays_the_head_when_all_are_reported_anew_meanwhile(self):
+        station = Station()
+        station.point.report(1)
+        head = station.point.peek()
+        station.point.report_all()
+        self.assertTrue(station.point.peek() is head)
+        station.point.pop({})
+        self.assertEqual(station.statuses(), ["0 Available", "1 Available"])
 
-    def test_unchanged_status_is_not_reported(self):
-        fixture = Fixture()
-        fixture.charge_point.set_status(1, "Available")
-        self.assertEqual((fixture.sent(), fixture.outbox.woken), ([], 0))
+    def test_no_more_than_a_few_wait_and_the_newest_stay(self):
+        station = Station()
+        for number in range(100):
+            station.point.connectors[1].info = str(number)
+            station.point.report(1)
+        infos = [payload["info"] for _, payload in station.deliver()]
+        self.assertEqual((len(infos), infos[-1]), (16, "99"))
 
-    def test_head_stays_the_same_until_it_is_popped(self):
-        fixture = Fixture(seconds=1787313600)
-        fixture.charge_point.set_status(1, "Unavailable")
-        head = fixture.charge_point.peek()
-        fixture.clock.seconds += 60
-        fixture.charge_point.set_status(1, "Available")
-        self.assertEqual(fixture.charge_point.peek(), head)
-        self.assertEqual(head[1]["status"], "Unavailable")
-        self.assertEqual(head[1]["timestamp"], "2026-08-21T12:00:00Z")
-        fixture.charge_point.pop({})
-        self.assertEqual(fixture.sent(), [(1, "Available")])
+    def test_a_refused_one_is_tried_again_but_not_for_ever(self):
+        station = Station()
+        station.point.report_all()
+        refused = 0
+        while station.point.peek():
+            station.point.pop(None)
+            refused += 1
+        self.assertEqual(refused, 4)
 
-    def test_a_refused_notification_comes_again_after_the_others_but_not_for_ever(self):
-        fixture = Fixture(connectors=1)
-        fixture.charge_point.report_all()
-        order = []
-        while fixture.charge_point.peek() and len(order) < 9:
-            order.append(fixture.charge_point.peek()[1]["connectorId"])
-            fixture.charge_point.pop(None)
-        self.assertEqual(order, [0, 1, 0, 1])
+
+class Timers(unittest.TestCase):
+    def fired(self, station):
+        return [line for line in station.log if line.startswith("Card ")]
+
+    def test_each_fires_once_when_it_is_due(self):
+        station = Station()
+        station.answers["Authorize"] = {"idTagInfo": {"status": "Invalid"}}
+        station.point.after(10, "connectors", "card", "A")
+        station.point.after(5, "connectors", "card", "B")
+        station.advance(4)
+        self.assertEqual(self.fired(station), [])
+        station.advance(1)
+        self.assertEqual(self.fired(station), ["Card B"])
+        station.advance(60)
+        self.assertEqual(self.fired(station), ["Card B", "Card A"])
+
+    def test_the_same_again_takes_the_place_of_the_earlier_one(self):
+        station = Station()
+        station.point.after(5, "connectors", "card", "A")
+        station.point.after(8, "connectors", "card", "A")
+        station.advance(7)
+        self.assertEqual(self.fired(station), [])
+        station.advance(5)
+        self.assertEqual(self.fired(station), ["Card A"])
+
+    def test_one_that_was_cancelled_does_not_fire(self):
+        station = Station()
+        station.point.after(5, "connectors", "card", "A")
+        station.point.cancel("connectors", "card", "A")
+        station.advance(10)
+        self.assertEqual(self.fired(station), [])
+
+    def test_fire_tells_how_long_there_is_nothing_to_do(self):
+        station = Station()
+        station.point.after(30, "connectors", "card", "A")
+        self.assertEqual(station.point.fire(), 30)
+        self.assertTrue(Station().point.fire() <= 3600)
+
+    def test_the_charge_point_lives_on_when_one_fails(self):
+        station = Station()
+        station.store.full = True
+        station.point.after(0, "connectors", "set_operative", station.point.connectors[1], False)
+        station.point.fire()
+        self.assertTrue(any("set_operative" in line for line in station.log))
+
+    def test_run_fires_what_is_due_and_what_is_added_later(self):
+        station = Station()
+
+        async def main():
+            task = asyncio.create_task(station.point.run())
+            await asyncio.sleep_ms(0)
+            station.point.card("A")
+            while not self.fired(station):
+                await asyncio.sleep_ms(0)
+            task.cancel()
+
+        asyncio.run(asyncio.wait_for(main(), 5))
+        self.assertEqual(self.fired(station), ["Card A"])
 
 
 class Charging(unittest.TestCase):
-    """What the updater uses; test_transactions.py has the transactions themselves."""
-
-    def test_connectors_with_a_transaction_stay_as_they_are_when_they_are_held(self):
-        async def test():
-            fixture = Fixture(connectors=2)
-            charge_point = fixture.charge_point
-            charge_point.set_status(2, "Preparing")
-            charge_point.set_status(2, "Charging")
-            self.assertTrue(charge_point.charging)
-            fixture.sent()
-            charge_point.hold()
-            self.assertEqual(fixture.sent(), [(1, "Unavailable")])
-
-        run(test())
-
-    def test_a_held_connector_goes_from_charging_to_unavailable(self):
-        async def test():
-            fixture = Fixture(connectors=2)
-            charge_point = fixture.charge_point
-            charge_point.set_status(2, "Charging")
-            charge_point.hold()
-            fixture.sent()
-            charge_point.set_status(2, "Finishing")
-            self.assertFalse(charge_point.charging)
-            charge_point.set_status(2, "Available")
-            self.assertEqual(sorted(fixture.sent()), [(0, "Unavailable"), (2, "Unavailable")])
-            charge_point.release()
-            self.assertEqual(fixture.sent(), [(0, "Available"), (1, "Available"), (2, "Available")])
-
-        run(test())
-
-    def test_a_connector_that_is_finishing_when_it_is_held_is_unavailable_at_once(self):
-        fixture = Fixture()
-        fixture.charge_point.set_status(1, "Finishing")
-        fixture.charge_point.hold()
-        self.assertEqual(sorted(fixture.sent()), [(0, "Unavailable"), (1, "Unavailable")])
-        fixture.charge_point.set_status(1, "Available")  # its StopTransaction was answered
-        self.assertEqual(fixture.sent(), [])
-
-    def test_release_leaves_a_transaction_alone(self):
-        async def test():
-            fixture = Fixture(connectors=2)
-            fixture.charge_point.set_status(1, "Charging")
-            fixture.charge_point.hold()
-            fixture.sent()
-            fixture.charge_point.release()
-            self.assertEqual(fixture.sent(), [(2, "Available")])
-
-        run(test())
+    def test_stop_charging_opens_every_contactor_and_records_every_end(self):
+        station = Station(connectors=2)
+        station.charge(1, "A")
+        station.charge(2, "B")
+        station.deliver()
+        asyncio.run(station.point.stop_charging("Reboot"))
+        self.assertFalse(station.point.charging)
+        self.assertFalse(any(outlet.closed for outlet in station.outlets))
+        stops = [payload["reason"] for action, payload in station.deliver() if action == "StopTransaction"]
+        self.assertEqual(stops, ["Reboot", "Reboot"])
 
     def test_until_free_waits_for_the_last_transaction(self):
-        async def test():
-            fixture = Fixture(connectors=2)
-            charge_point = fixture.charge_point
-            await charge_point.until_free()
-            charge_point.set_status(1, "Charging")
-            charge_point.set_status(2, "Preparing")
-            task = asyncio.create_task(charge_point.until_free())
-            for connector in (1, 2):
-                for _ in range(5):
-                    await asyncio.sleep_ms(0)
-                self.assertFalse(task.done())
-                charge_point.set_status(connector, "Finishing")
-            await ended(task)
+        station = Station(connectors=2)
+        station.charge(1, "A")
+        station.charge(2, "B")
+        ended = []
 
-        run(test())
+        async def main():
+            async def wait():
+                await station.point.until_free()
+                ended.append(len(ended))
+
+            task = asyncio.create_task(wait())
+            for number in (1, 2):
+                await asyncio.sleep_ms(0)
+                self.assertEqual(ended, [])
+                station.point.call("connectors", "stop_now", station.point.connectors[number], "Other")
+            await task
+
+        asyncio.run(main())
+        self.assertEqual(ended, [0])
+
+    def test_a_connector_that_is_held_becomes_unavailable_when_its_transaction_ends(self):
+        station = Station(connectors=2)
+        station.charge(1)
+        station.statuses()
+        station.point.hold()
+        self.assertEqual(station.statuses(), ["2 Unavailable"])
+        station.card("TAG")
+        station.outlets[0].becomes("B")
+        self.assertEqual(station.statuses(), ["0 Unavailable", "1 Unavailable"])
 
 
 if __name__ == "__main__":

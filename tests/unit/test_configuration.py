@@ -8,6 +8,31 @@ from scripted import Store
 PASSWORD = b"sixteen-letters!"
 HEX = "7369787465656e2d6c65747465727321"
 
+MEASURANDS = (
+    "Energy.Active.Import.Register",
+    "Energy.Active.Import.Interval",
+    "Power.Active.Import",
+    "Power.Offered",
+    "Current.Import",
+    "Current.Offered",
+    "Voltage",
+)
+# OCPP 1.6, 9, for all profiles.
+REQUIRED = (
+    "AuthorizeRemoteTxRequests ClockAlignedDataInterval ConnectionTimeOut ConnectorPhaseRotation "
+    "GetConfigurationMaxKeys HeartbeatInterval LocalAuthorizeOffline LocalPreAuthorize MeterValuesAlignedData "
+    "MeterValuesSampledData MeterValueSampleInterval NumberOfConnectors ResetRetries StopTransactionOnEVSideDisconnect "
+    "StopTransactionOnInvalidId StopTxnAlignedData StopTxnSampledData SupportedFeatureProfiles "
+    "TransactionMessageAttempts TransactionMessageRetryInterval UnlockConnectorOnEVSideDisconnect LocalAuthListEnabled "
+    "LocalAuthListMaxLength SendLocalListMaxLength ChargeProfileMaxStackLevel ChargingScheduleAllowedChargingRateUnit "
+    "ChargingScheduleMaxPeriods MaxChargingProfilesInstalled"
+)
+READ_ONLY = (
+    "GetConfigurationMaxKeys NumberOfConnectors SupportedFeatureProfiles LocalAuthListMaxLength SendLocalListMaxLength "
+    "ReserveConnectorZeroSupported ChargeProfileMaxStackLevel ChargingScheduleAllowedChargingRateUnit "
+    "ChargingScheduleMaxPeriods MaxChargingProfilesInstalled MeterValuesSampledDataMaxLength"
+)
+
 
 class Fixture:
     def __init__(self, stored=None, **overrides):
@@ -33,7 +58,7 @@ class Values(unittest.TestCase):
             value = configuration.get(key)
             self.assertEqual(value, default)
             if isinstance(lowest, tuple):
-                self.assertTrue(value in lowest, key)
+                self.assertEqual(configuration.set(key, value), "Accepted", key)
             elif not isinstance(value, bool):
                 size = value if isinstance(value, int) else len(value)
                 self.assertTrue(lowest <= size <= highest or value == b"", key)
@@ -181,6 +206,83 @@ class Choices(unittest.TestCase):
         self.assertEqual(item(configuration, "UpdateProgressDataTransfer")["value"], "true")
         self.assertEqual(item(configuration, "RequireSignedFirmware")["value"], "false")
         self.assertEqual(item(configuration, "UpdateWhileCharging")["value"], "stop")
+
+
+class Lists(unittest.TestCase):
+    def test_measurands_are_a_list_with_commas(self):
+        fixture = Fixture()
+        for key in ("MeterValuesSampledData", "MeterValuesAlignedData", "StopTxnSampledData", "StopTxnAlignedData"):
+            for text, value in (
+                ("Voltage", "Voltage"),
+                ("Voltage, Current.Import ", "Voltage,Current.Import"),
+                (",".join(MEASURANDS), ",".join(MEASURANDS)),
+                ("", ""),
+                (" ", ""),
+            ):
+                self.assertEqual(fixture.configuration.set(key, text), "Accepted", text)
+                self.assertEqual(fixture.configuration.get(key), value)
+                self.assertEqual(fixture.again().get(key), value)
+
+    def test_a_list_with_anything_else_is_rejected_as_a_whole(self):
+        configuration = Fixture().configuration
+        configuration.set("MeterValuesSampledData", "Voltage")
+        for text in ("SoC", "Voltage,SoC", "voltage", "Voltage.L1", ",", "Voltage,", "Voltage,Voltage", "x" * 500):
+            self.assertEqual(configuration.set("MeterValuesSampledData", text), "Rejected", text)
+        self.assertEqual(configuration.get("MeterValuesSampledData"), "Voltage")
+
+    def test_no_list_is_longer_than_its_key_says(self):
+        configuration = Fixture().configuration
+        for name in (
+            "MeterValuesAlignedData",
+            "MeterValuesSampledData",
+            "StopTxnAlignedData",
+            "StopTxnSampledData",
+        ):
+            self.assertEqual(configuration.get(name + "MaxLength"), KEYS[name][2])
+        self.assertEqual(configuration.get("MeterValuesSampledDataMaxLength"), len(MEASURANDS))
+
+    def test_phase_rotation_is_that_of_each_connector(self):
+        configuration = Fixture().configuration
+        for text in ("0.RST", "0.RST,1.RST,2.RTS", "1.NotApplicable, 2.Unknown", "Unknown", ""):
+            self.assertEqual(configuration.set("ConnectorPhaseRotation", text), "Accepted", text)
+        for text in ("0.ABC", "0.", "RST.0", "0,RST", "-1.RST", "x.RST", "0.RST,0.RST", "0.RST;1.RST"):
+            self.assertEqual(configuration.set("ConnectorPhaseRotation", text), "Rejected", text)
+        eleven = ",".join(["%d.RST" % number for number in range(10)] + ["0.RTS"])
+        self.assertEqual(configuration.set("ConnectorPhaseRotation", eleven), "Rejected")
+
+
+class Standard(unittest.TestCase):
+    def test_every_required_key_is_there(self):
+        for key in REQUIRED.split():
+            self.assertTrue(key in KEYS, key)
+
+    def test_feature_profiles_and_limits_are_read_only(self):
+        configuration = Fixture().configuration
+        for key in READ_ONLY.split():
+            self.assertEqual(configuration.set(key, str(configuration.get(key))), "Rejected", key)
+            self.assertTrue(item(configuration, key)["readonly"])
+
+    def test_all_that_may_be_changed_can_be_recorded_at_once(self):
+        fixture = Fixture()
+        for key, (default, lowest, highest, _) in KEYS.items():
+            if isinstance(lowest, tuple):
+                text = ",".join(lowest[:highest]) if highest else lowest[-1]
+            else:
+                text = HEX if isinstance(default, bytes) else "true" if isinstance(default, bool) else str(highest)
+            if item(fixture.configuration, key)["readonly"]:
+                continue
+            self.assertEqual(fixture.configuration.set(key, text), "Accepted", (key, text))
+        self.assertTrue(len(fixture.store.records["configuration"]) < 4000)  # bytes, of which NVS takes any
+        again = fixture.again()
+        for key in KEYS:
+            self.assertEqual(again.get(key), fixture.configuration.get(key), key)
+
+    def test_no_two_keys_share_a_place(self):
+        self.assertEqual(len(Fixture().configuration._values), len(KEYS))
+
+    def test_a_key_that_there_is_not_has_no_value(self):
+        with self.assertRaises(KeyError):
+            Fixture().configuration.get("heartbeatinterval")
 
 
 class RequireSignedFirmware(unittest.TestCase):

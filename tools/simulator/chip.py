@@ -15,7 +15,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,10 +24,10 @@ import environment
 from simulator import bootloader, manufacture, otadata, partitions, state
 from simulator.flash import BEFORE, ENTRY, MIDDLE, Cells, Flash
 from simulator.interpreter import Interpreter
-from simulator.state import State
+from simulator.surroundings import Surroundings
 
 HERE = Path(__file__).parent
-SHARED_MODULES = ("flash", "image", "otadata", "partitions", "state")
+SHARED_MODULES = ("flash", "image", "otadata", "partitions", "state", "wiring")
 CACHE = environment.CACHE / "simulator"
 UNLIMITED_HEAP = 32 * 1024 * 1024
 
@@ -80,8 +80,8 @@ class OtaRecord:
     sound: bool  # its checksum is right
 
 
-class Chip:
-    """A charger's ESP32. Everything it remembers is in `folder`."""
+class Chip(Surroundings):
+    """A charger's ESP32. Everything it remembers is in `folder`; so is what is around it."""
 
     def __init__(
         self,
@@ -130,11 +130,12 @@ class Chip:
         self.insert(manufacture.flash(slot0, files, slot1=slot1))
 
     def insert(self, flash: bytes) -> None:
-        """Give the chip a flash with this content; its operations count from 0."""
+        """Give the chip a flash with this content; its operations count from 0, and no car is there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "flash.bin").write_bytes(flash)
         (self.folder / "operations").write_bytes(bytes(ENTRY))
         (self.folder / "state").write_bytes(bytes(state.SIZE))
+        self._connect_wires()
         self.set_link(up=True)
         for name, content in (("flash.base", flash), ("data", b"")):
             (self.folder / name).unlink(missing_ok=True)
@@ -202,13 +203,13 @@ class Chip:
 
     def simulator_heap(self) -> int:
         """Return how many bytes of the heap the simulator takes before boot.py; they are added to `heap`."""
-        return _simulator_heap(self._interpreter, self._cache)
+        return _simulator_heap(self._interpreter, self._cache, tuple(self._wires.items()))
 
     # -------------------------------------------------------------------------------------------------------- internals
 
     async def _run_until_reset(self, cause: str) -> str:
         """Start once; return why the chip starts again."""
-        self._wire(cause)
+        self._set_scene(cause)
         if cause == "soft reset":
             slot = self.boots[-1].slot
         else:
@@ -219,7 +220,10 @@ class Chip:
                 return "power on"
         boot = Boot(slot, cause)
         self.boots.append(boot)
-        status = await self._execute()
+        try:
+            status = await self._execute()
+        finally:
+            self._drop_outputs()
         if not self._is_on:
             boot.end = "power off"
         elif status in ENDS:
@@ -232,7 +236,7 @@ class Chip:
             self._serial("E task_wdt: Task watchdog got triggered")
         return boot.end
 
-    def _wire(self, cause: str) -> None:
+    def _set_scene(self, cause: str) -> None:
         """Write what the chip finds when it starts. Its wall clock goes on, except without power."""
         now = time.time()
         with self._state() as page:
@@ -317,11 +321,6 @@ class Chip:
         if self._process and self._process.returncode is None:
             self._process.kill()
 
-    @contextlib.contextmanager
-    def _state(self) -> Iterator[State]:
-        with (self.folder / "state").open("r+b", buffering=0) as file:
-            yield State(file)
-
 
 def _modules() -> dict[str, Path]:
     """Return the sources of what runs on the chip's side."""
@@ -345,7 +344,7 @@ print(gc.mem_alloc())
 
 
 @functools.cache
-def _simulator_heap(interpreter: Interpreter, cache: Path) -> int:
+def _simulator_heap(interpreter: Interpreter, cache: Path, wires: tuple[tuple[int, int], ...]) -> int:
     environment.compile_mpy(_modules(), cache, optimisation=3)
 
     def heap_in_use(*arguments: str) -> int:
@@ -358,7 +357,8 @@ def _simulator_heap(interpreter: Interpreter, cache: Path) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         chip = Chip(Path(folder), interpreter, cache=cache)
+        chip._wires = dict(wires)
         chip.manufacture(b"", {"heap.py": HEAP_IN_USE.encode()})
-        chip._wire("power on")
+        chip._set_scene("power on")
         taken = heap_in_use("-m", "launcher", "heap.py") - heap_in_use("-c", HEAP_IN_USE)
     return taken + taken // 32  # and its part of the garbage collector's tables

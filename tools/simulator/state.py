@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SIZE = 256
+SIZE = 1024  # what is wired to the pins begins at wiring.FIRST
 
 # Fields: (offset in the page, format).
 RUNNING = (0, "<I")  # flash address of the slot that runs
@@ -25,6 +25,7 @@ WRITE_US = (32, "<I")  # of 4 KiB
 UNIQUE_ID = (36, "<6s")
 SSID = (44, "<32s")
 KEY = (76, "<64s")
+WIRED = (296, "<i")  # how many connectors, see wiring.py
 
 # Exit statuses of the interpreter. Any other one, except death by SIGALRM (the watchdog), is a fault of the simulator.
 RESET = 64
@@ -37,16 +38,16 @@ class State:
     """The page; `file` is open for reading and writing without buffering."""
 
     def __init__(self, file: io.FileIO) -> None:
-        self._file = file
+        self.file = file
         self._field = bytearray(64)
 
     def get(self, field: "tuple[int, str]") -> "Any":
         """Return a field's value: a number or bytes."""
-        self._file.seek(field[0])
-        self._file.readinto(self._field)
+        self.file.seek(field[0])
+        self.file.readinto(self._field)
         return struct.unpack_from(field[1], self._field)[0]
 
     def set(self, field: "tuple[int, str]", value: "Any") -> None:
         """Change one field."""
-        self._file.seek(field[0])
-        self._file.write(struct.pack(field[1], value))
+        self.file.seek(field[0])
+        self.file.write(struct.pack(field[1], value))

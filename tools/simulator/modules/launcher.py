@@ -13,7 +13,7 @@ import machine
 import network
 import soc
 import vfs
-from state import CAUSE, SOFT_RESET, WATCHDOG
+from state import CAUSE, SOFT_RESET, WATCHDOG, WIRED
 
 
 def _mount(partition):
@@ -59,6 +59,8 @@ def _start():
     sys.argv.clear()
     if soc.state.get(CAUSE) == machine.SOFT_RESET and soc.state.get(WATCHDOG):
         machine.WDT(timeout=soc.state.get(WATCHDOG))  # it never stopped
+    if soc.state.get(WIRED):
+        machine.load_pins()
     gc.collect()
     if measuring:
         execfile(measuring, {})  # noqa: F821

@@ -1,8 +1,10 @@
 """machine: what the firmware uses of it. A reset ends the process; the desk starts the next one."""
 
+import sys
 from array import array
 
 import clock
+import vfs
 from soc import leave, libc, state
 from state import CAUSE, RESET, SPEED, UNIQUE_ID, WATCHDOG
 
@@ -11,6 +13,9 @@ HARD_RESET = 2
 WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
+
+_ON_PINS = "Pin", "PWM", "ADC", "UART"
+_desk = vfs.VfsPosix(sys.path[1])  # where the modules of the simulated chip are
 
 
 def reset():
@@ -52,23 +57,6 @@ class WDT:
         self._set_timer(0, self._timer, None)
 
 
-class Pin:
-    """An output; nothing is wired to it."""
-
-    OUT = 3
-
-    def __init__(self, id, mode=-1, pull=-1, *, value=0):
-        if id not in b"\0\1\2\3\4\5\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x15\x16\x17\x19\x1a\x1b\x20\x21":
-            raise ValueError("invalid pin" if id not in b"\x22\x23\x24\x27" else "pin can only be input")
-        self.value(value)
-
-    def value(self, level=None):
-        """Return the level, or set it by the truth of what is given."""
-        if level is None:
-            return self._level
-        self._level = bool(level) + 0
-
-
 class RTC:
     """The wall clock."""
 
@@ -80,3 +68,26 @@ class RTC:
             return year, month, day, weekday, hours, minutes, seconds, int(now % 1 * 1000000)
         year, month, day, _, hours, minutes, seconds, microseconds = date
         clock.set_seconds(clock.mktime((year, month, day, hours, minutes, seconds, 0, 0)) + microseconds / 1000000)
+
+
+def __getattr__(name):
+    if name not in _ON_PINS:
+        raise AttributeError(name)
+    load_pins()
+    return globals()[name]
+
+
+def load_pins():
+    """Load Pin, PWM, ADC and UART, which take room on the heap, whether the launcher has taken the desk away or not."""
+    path = sys.path[:]
+    vfs.mount(_desk, "/desk")
+    sys.path[:] = ("/desk",)
+    try:
+        from pins import ADC, PWM, UART, Pin
+
+        globals().update({"Pin": Pin, "PWM": PWM, "ADC": ADC, "UART": UART})
+    finally:
+        sys.path[:] = path
+        vfs.umount("/desk")
+        for name in ("pins", "car", "wiring"):
+            sys.modules.pop(name, None)
