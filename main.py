@@ -141,7 +141,7 @@ async def run():
     parts.log_upload = logger("DIAGNOSTICS")
     parts.updater = updater = Updater(parts)
     charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
-    charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("connectors", "reset", kind, restart))
+    charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("charging", "reset", kind, restart))
     charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
     charge_point.log, charge_point.forget = log, tidy
     charge_point.upload = late("firmware.opening", "upload", parts)

@@ -18,7 +18,7 @@ PERIOD = const(50)  # ms between two turns of the loop
 _SAME = const(3)  # samples that make a state
 _GRACE = const(6000)  # ms for a car to stop by itself
 _REST = const(2000)  # ms that a contactor stays open, so that a chattering pilot does not wear it
-_OVERLOAD_TIME = const(10000)  # ms; a car has 5 s to follow
+_OVERLOAD_TIME = const(10000)  # ms; a car has 5 s to follow. What the meter tells has to begin after that
 _FEEDBACK = const(4)  # turns that a contactor may take to move, and more than one may lie
 _UNLOCK = const(10)  # turns of current for the lock's motor
 
@@ -37,7 +37,8 @@ class Outlet:
 
     number: 1, 2, …. state: "A" to "F", as the car has it for three samples ("E" too if it has no diode). closed: the
     contactor. error, info: ChargePointErrorCode, and what more there is to say, or None. maximum: what the installation
-    bears. permitted: what the car is offered, 0 for nothing. changed: state, error, info or closed did.
+    bears, at `voltage` (nominal, to neutral) on `phases`. permitted: what the car is offered, 0 for nothing.
+    changed: state, error, info or closed did.
 
     The faults end like this: an emergency stop when it is released; ground failure and over-current when no car is
     plugged in and the input is well; a contactor that doesn't obey with clear() or a reset; pilot errors by themselves.
@@ -54,6 +55,7 @@ class Outlet:
         self.ventilation = ventilation
         self.feedback = self.ground_fault = self.overcurrent = self.emergency = None
         self.meter = self.led = self.lock = None
+        self.voltage, self.phases = 230, 1
         self.state = "A"
         self.rule = RULES[-1]
         self.error = "NoError"
@@ -190,7 +192,7 @@ class Outlet:
             # Also while nothing flows: it forgets what is long past.
             if self.meter.current(now) <= self.most or not self.permitted or not self.closed:
                 self.within = now
-            elif ticks_diff(now, self.within) > _OVERLOAD_TIME:
+            elif ticks_diff(self.meter.begun, self.within) > _OVERLOAD_TIME:
                 latched |= _OVERLOAD
         self.latched |= latched
         if self.emergency and not self.emergency.value():

@@ -78,7 +78,7 @@ class Files:
 
     def _open(self, name, mode):
         try:
-            return open(self.root + name, mode)  # noqa: SIM115
+            return open(self.root + name, mode)
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise

@@ -174,6 +174,7 @@ def _outlet(number, part, emergency, store):
     outlet.ground_fault = part.input("ground_fault")
     outlet.overcurrent = part.input("overcurrent")
     outlet.emergency = emergency
+    outlet.voltage, outlet.phases = voltage, phases
     outlet.lock = part.output("lock")
     led = part.output("led")
     if led:

@@ -1,6 +1,7 @@
 """An energy meter with a pulse output (S0, IEC 62053-31), counted by interrupts.
 
-What another meter has to have (hw/fitting.py makes them): current(now), rest(), energy(), values(now) and keep().
+What another meter has to have (hw/fitting.py makes them): current(now), begun, rest(), energy(), values(now), keep().
+`begun` is when (ticks_ms) the time began that current() tells of, which may be long for a coarse meter.
 """
 
 from time import ticks_diff, ticks_ms
@@ -25,7 +26,7 @@ class Meter:
         self.store = store
         self.key = key
         self.factor = 3600000000 // pulses  # W times ms of one pulse
-        self.since = self.span = 0
+        self.since = self.begun = self.span = 0
         self.rest()
 
     def rest(self):
@@ -45,6 +46,7 @@ class Meter:
         if span >= _WINDOW:
             self.pulses = self.new
             self.span = span
+            self.begun = self.since
             self.since = now
             self.new = 0
 

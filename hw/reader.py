@@ -60,7 +60,7 @@ class Reader:
     def tag_of(self):
         """Return the tag of the frame in the buffer, None if its checksum is wrong."""
         try:
-            data = unhexlify(memoryview(self.buffer)[1:13])
+            data = unhexlify(bytes(self.buffer[1:13]))
         except ValueError:
             return None
         check = 0

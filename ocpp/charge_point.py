@@ -21,7 +21,7 @@ class Connector:
     parentIdTag that are authorized and wait for a car. finished: the car that is plugged in has been charged, or nobody
     has identified in time. ending: (Reason, idTag) of a transaction that ends when the contactor has opened.
     reservation: [reservationId, idTag, parentIdTag, expiry] or None. limit: amps by the charging profiles, None: any.
-    suspended: energy is withheld from the transaction. told: (status, error, info) as it was reported last.
+    profiles: its TxProfiles. suspended: energy is withheld from the transaction. told: (status, error, info) as it was reported last.
     """
 
     def __init__(self, number, outlet):
@@ -32,7 +32,7 @@ class Connector:
         self.operative = True
         self.info = self.transaction = self.tag = self.parent = self.ending = self.reservation = self.limit = None
         self.plugged = self.finished = self.suspended = False
-        self.told = None
+        self.told = self.profiles = None
 
 
 class Transaction:
@@ -99,28 +99,38 @@ class ChargePoint:
     async def run(self):
         """Call for ever what after() was asked for."""
         while True:
-            await until(self._news, self.fire() * 1000)
+            wait = self.fire()
+            if wait:
+                await until(self._news, wait * 1000)
+            else:
+                await asyncio.sleep_ms(0)  # the EVSE's turn
 
     def fire(self):
-        """Make the calls that are due; return the seconds until the next one may be."""
-        while True:
-            wait = _LONGEST_WAIT
-            due = None
-            for timer in self._timers:
-                left = timer[0] - self.clock.uptime()
-                if left < wait:
-                    wait, due = left, timer
-            if wait > 0:
-                return wait
-            self._timers.remove(due)
-            self.event(due[1], due[2], *due[3])
+        """Make the call that is due longest, and return 0; if there is none the seconds until the next one may be."""
+        wait = _LONGEST_WAIT
+        due = None
+        for timer in self._timers:
+            left = timer[0] - self.clock.uptime()
+            if left < wait:
+                wait, due = left, timer
+        if wait > 0:
+            return wait
+        self._timers.remove(due)
+        self.event(due[1], due[2], *due[3])
+        return 0
 
     def event(self, module, function, *arguments):
-        """call() for what nobody waits for: an error is logged, and the charger goes on."""
+        """call() for what nobody waits for: an error is logged, and the charger goes on.
+
+        For want of memory nothing gets lost: it is tried again.
+        """
         try:
             self.call(module, function, *arguments)
-        except (OSError, ValueError, MemoryError) as error:
+        except (OSError, ValueError) as error:
             self.log("%s.%s: %s" % (module, function, error))
+        except MemoryError as error:
+            self.log("%s.%s is tried again: %s" % (module, function, error))
+            self.after(1, module, function, *arguments)
 
     def on_change(self, number):
         """An outlet has something new: the car's state, the contactor, a fault. It is looked at in run()."""
@@ -128,7 +138,7 @@ class ChargePoint:
 
     def card(self, tag):
         """A card was presented. It is looked at in run()."""
-        self.after(0, "connectors", "card", tag)
+        self.after(0, "identification", "card", tag)
 
     def spawn(self, coroutine):
         """Run a coroutine as a task."""
@@ -157,7 +167,7 @@ class ChargePoint:
         """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash."""
         for connector in self.connectors:
             if connector.transaction:
-                self.call("connectors", "stop_now", connector, reason)
+                self.call("charging", "stop_now", connector, reason)
 
     def hold(self):
         """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""

@@ -4,6 +4,8 @@ from micropython import const
 
 STARTING = const(10)  # seconds that a car may take to begin to draw before it counts as SuspendedEV
 
+WARNINGS = ("NoError", "EVCommunicationError")  # error codes of what is no fault (4.9); all else ends a transaction
+
 # The first row all of whose facts hold gives the status.
 RULES = (
     ("Faulted", ("error",)),
@@ -39,13 +41,12 @@ def facts(charge_point, connector):
     whole = connector.number == 0
     offered = bool(outlet and outlet.permitted)
     found = {
-        "error": connector.error not in ("NoError", "EVCommunicationError"),  # which is a warning only
+        "error": connector.error not in WARNINGS,
         "transaction": transaction,
         "offered": offered,
         "drawing": outlet and outlet.closed and outlet.state in "CD",
         "starting": transaction and charge_point.clock.uptime() - transaction.began < STARTING and not transaction.drew,
-        "unavailable": not connector.operative
-        or not charge_point.connectors[0].operative
+        "unavailable": not (connector.operative and charge_point.connectors[0].operative)
         or (charge_point.held and not (whole and charge_point.charging)),
         "tag": connector.tag,
         "finished": connector.finished,
@@ -53,6 +54,13 @@ def facts(charge_point, connector):
         "reservation": connector.reservation and not whole,
     }
     return [fact for fact, holds in found.items() if holds]
+
+
+def in_service(charge_point, connector):
+    """Whether a transaction may begin at a connector, as far as faults and its availability go."""
+    if charge_point.held or not charge_point.connectors[0].operative:
+        return False
+    return connector.operative and connector.error in WARNINGS
 
 
 def status(charge_point, connector):

@@ -81,7 +81,7 @@ def _unlock_connector(charge_point, payload):
     status = "NotSupported"
     if connector and connector.outlet and connector.outlet.lock is not None:
         if connector.transaction:
-            charge_point.call("connectors", "stop_now", connector, "UnlockCommand")
+            charge_point.call("charging", "stop_now", connector, "UnlockCommand")
         status = "Unlocked" if connector.outlet.unlock() else "UnlockFailed"
     return {"status": status}
 
@@ -99,10 +99,10 @@ def _remote_start(charge_point, payload):
         connector = _connector(charge_point, payload["connectorId"])
         # Who has reserved it may be of the same group: that is known when the idTag has been authorized.
         group = connector.reservation[2] if first and connector and connector.reservation else None
-        if connector and not charge_point.call("connectors", "is_usable", connector, tag, group):
+        if connector and not charge_point.call("identification", "is_usable", connector, tag, group):
             connector = None
     else:
-        connector = charge_point.call("connectors", "choose", tag, None)
+        connector = charge_point.call("identification", "choose", tag, None)
     # There are no remote transactions while the registration is Pending (4.2).
     if not connector or not tag or not charge_point.session.registered:
         return {"status": "Rejected"}
@@ -126,12 +126,12 @@ async def _identify(charge_point, connector, tag, profile):
 
 def start(charge_point, connector, tag, parent, profile):
     """Have an idTag use a connector that has been asked for from afar."""
-    if not charge_point.call("connectors", "is_usable", connector, tag, parent):
+    if not charge_point.call("identification", "is_usable", connector, tag, parent):
         charge_point.log("remote start: connector %d is not free for %s" % (connector.number, tag))
         return
     if profile is not None and not charge_point.call("smart_charging", "begin_profile", connector, profile):
         return  # what the profile is for, nobody knows here: perhaps the fuse is at stake
-    charge_point.call("connectors", "authorize", connector.number, tag, parent)
+    charge_point.call("identification", "authorize", connector.number, tag, parent)
 
 
 def _remote_stop(charge_point, payload):
@@ -139,7 +139,7 @@ def _remote_stop(charge_point, payload):
     meant = [one for one in charge_point.connectors if one.transaction and one.transaction.id == number]
     if not meant or not charge_point.session.registered:
         return {"status": "Rejected"}
-    return {"status": "Accepted"}, lambda: charge_point.event("connectors", "stop", meant[0], "Remote")
+    return {"status": "Accepted"}, lambda: charge_point.event("charging", "stop", meant[0], "Remote")
 
 
 _NUMBER = (int, 9999, True)

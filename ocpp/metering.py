@@ -20,7 +20,9 @@ def resume(charge_point):
 
 
 def began(charge_point, connector):
-    """A transaction has begun."""
+    """A transaction has begun; and may have ended in the meantime."""
+    if not connector.transaction:
+        return
     connector.taken = {}  # Wh at the last value for a key
     _keep(charge_point, connector, "StopTxnSampledData", "Transaction.Begin")
     _schedule(charge_point, connector)

@@ -13,8 +13,9 @@ class Outbox:
     """Sends what is in its queues, one message at a time; the queue added first goes first.
 
     A queue has peek() -> (action, payload) of its head, or None, and pop(answer), which forgets the head for good;
-    answer: the payload, None for a CALLERROR. Until pop() is called peek() gives the same head, since it may have to
-    be sent again. A queue that gets something new to send calls wake().
+    answer: the payload, None for a CALLERROR, after which a queue may also keep its head and give it again when it
+    wants to. Until pop() is called peek() gives the same head, since it may have to be sent again. A queue that gets
+    something new to send, or is ready to give its head, calls wake().
     """
 
     def __init__(self, log=print, pause=_PAUSE):

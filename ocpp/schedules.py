@@ -35,7 +35,7 @@ def record(number, profile, now):
     schedule = profile["chargingSchedule"]
     times = [profile.get("validFrom"), profile.get("validTo"), schedule.get("startSchedule")]
     valid_from, valid_to, start = [text if text is None else parse_time(text) for text in times]
-    if None not in (valid_from, valid_to) and valid_from >= valid_to:
+    if valid_from is not None and valid_to is not None and valid_from >= valid_to:
         raise ValueError("it would be valid until before it is valid")
     kind = profile["chargingProfileKind"]
     repetition = 0
@@ -101,23 +101,25 @@ def lay(timeline, record, now, age, convert):
         duration = repetition if duration is None else min(duration, repetition)  # errata 3.43
         if start < 0:
             start = start % repetition - repetition
-    while start < last:
+    while start < min(last, timeline[-1][0]):
         end = last if duration is None else min(last, start + duration)
         for i in range(0, len(periods), 2):
-            next_start = start + periods[i + 2] if i + 2 < len(periods) else end
-            _paint(timeline, max(first, start + periods[i]), min(next_start, end), convert(periods[i + 1]))
+            until = min(end, timeline[-1][0])  # it may have become shorter
+            if i + 2 < len(periods):
+                until = min(until, start + periods[i + 2])
+            begin = max(first, start + periods[i])
+            if begin < until:
+                _paint(timeline, begin, until, convert(periods[i + 1]))
         if not repetition:
             break
         start += repetition
 
 
 def _paint(timeline, start, end, limit):
-    end = min(end, timeline[-1][0])
-    if start < end:
-        i = _cut(timeline, start)
-        timeline[i : _cut(timeline, end)] = [[start, limit]]
-        while len(timeline) > _MOST:
-            timeline.pop()
+    i = _cut(timeline, start)
+    timeline[i : _cut(timeline, end)] = [[start, limit]]
+    while len(timeline) > _MOST:
+        timeline.pop()
 
 
 def _cut(timeline, at):

@@ -85,9 +85,23 @@ def apply(charge_point):
 
     It is due whenever a transaction has begun, too: that is one more to share a ChargePointMaxProfile.
     """
-    charge_point.after(_SOON, "smart_charging", "apply")  # should this fail for lack of memory
-    wait = _SOON if charge_point.clock.now() is None else _HORIZON
+    charge_point.after(_SOON, "smart_charging", "apply")
     changed = []
+    try:
+        wait = _update(charge_point, changed)
+    except (OSError, MemoryError) as error:  # what called must get on with its work, such as to end a transaction
+        charge_point.log("The charging profiles can't be read, they are tried again in a minute: %s" % error)
+    else:
+        charge_point.cancel("smart_charging", "apply")
+        if wait:
+            charge_point.after(wait, "smart_charging", "apply")
+    for number in changed:
+        charge_point.call("connectors", "limited", number)
+
+
+def _update(charge_point, changed):
+    """Set the limits; append the numbers to `changed` where it is a new one, return how long it lasts or None."""
+    wait = _SOON if charge_point.clock.now() is None else _HORIZON
     for connector in charge_point.connectors[1:]:
         timeline = _allowed(charge_point, connector, wait, "A")
         wait = timeline[1][0]
@@ -99,12 +113,8 @@ def apply(charge_point):
             changed.append(connector.number)
             text = "anything" if limit is None else "%.1f A" % limit
             charge_point.log("Connector %d: the charging profiles allow %s" % (connector.number, text))
-    if schedules.FILE in charge_point.files.names() or any(one.profiles for one in charge_point.connectors):
-        charge_point.after(wait, "smart_charging", "apply")
-    else:
-        charge_point.cancel("smart_charging", "apply")
-    for number in changed:
-        charge_point.call("connectors", "limited", number)
+    there_are = schedules.FILE in charge_point.files.names() or any(one.profiles for one in charge_point.connectors)
+    return wait if there_are else None
 
 
 def _allowed(charge_point, connector, length, unit):
@@ -121,9 +131,8 @@ def _allowed(charge_point, connector, length, unit):
 def _total(charge_point, weights, place, length, unit):
     """Return the timeline of the part of the ChargePointMaxProfiles that the outlet at a place of the queue gets."""
     timeline = schedules.flat(length)
-    for _, record in schedules.parsed(charge_point.files.lines(schedules.FILE)):
-        if not record[0]:
-            _lay(charge_point, timeline, record, 0, weights, place, unit)
+    for _, record in schedules.parsed(_lines(charge_point, True)):
+        _lay(charge_point, timeline, record, 0, weights, place, unit)
     return timeline
 
 
@@ -134,11 +143,18 @@ def _own(charge_point, connector, length, unit):
         age = charge_point.clock.uptime() - connector.transaction.began
     timeline = schedules.flat(length)
     weights = [_volts(connector)]
-    for lines in (charge_point.files.lines(schedules.FILE), connector.profiles):
+    for lines in (_lines(charge_point, False), connector.profiles):
         for _, record in schedules.parsed(lines):
-            if record[0] and record[2] in (0, connector.number):
+            if record[2] in (0, connector.number):
                 _lay(charge_point, timeline, record, age, weights, 0, unit)
     return timeline
+
+
+def _lines(charge_point, shared):
+    """The lines of the ChargePointMaxProfiles, or those of the TxDefaultProfiles; to parse one takes a while."""
+    for line in charge_point.files.lines(schedules.FILE):
+        if (line[:2] == "[0") == shared:
+            yield line
 
 
 def _lay(charge_point, timeline, record, age, weights, place, unit):

@@ -3,7 +3,7 @@
 from micropython import const
 
 from .timestamps import format_time
-from .transaction_record import MESSAGE, SAMPLES, START, STOP, VALUES, Record, unpack
+from .transaction_record import MESSAGE, SAMPLES, START, STOP, VALUES, Record, unpack, words
 
 _LOOK_AGAIN = const(60)  # seconds, while the time is not known
 _RARELY = const(16)  # MeterValues after which the record is written again, so that a reset finds the head soon
@@ -29,7 +29,7 @@ def peek(charge_point):
             if message and _is_known(record, message):
                 date = record.date(message[2])
                 if date is None:
-                    charge_point.after(_LOOK_AGAIN, "transactions", "wake")
+                    charge_point.after(_LOOK_AGAIN, "transaction_messages", "wake")
                     return None
                 return _request(record, message, packed, format_time(date))
         except (ValueError, TypeError, IndexError):
@@ -60,7 +60,7 @@ def _request(record, message, packed, timestamp):
             payload["reservationId"] = reservation
         return "StartTransaction", payload
     if kind == VALUES:
-        value = _meter_value(packed, timestamp)
+        value = _meter_value(packed, timestamp, words())
         payload = {"connectorId": connector, "transactionId": _id(record, number), "meterValue": [value]}
         return "MeterValues", payload
     _, _, _, _, energy, reason, tag, _ = message
@@ -68,18 +68,19 @@ def _request(record, message, packed, timestamp):
     if tag is not None:
         payload["idTag"] = tag
     data = []
+    table = words()
     for line in record.charge_point.files.lines(SAMPLES % number):
         time, _, packed = line.partition(" ")
         date = record.date(int(time)) if packed else None
         if date is not None:
-            data.append(_meter_value(packed, format_time(date)))
+            data.append(_meter_value(packed, format_time(date), table))
     if data:
         payload["transactionData"] = data
     return "StopTransaction", payload
 
 
-def _meter_value(packed, timestamp):
-    value = unpack(packed)
+def _meter_value(packed, timestamp, table):
+    value = unpack(packed, table)
     value["timestamp"] = timestamp
     return value
 
@@ -106,24 +107,32 @@ def pop(charge_point, answer):
             answer = None
     if answer is None and _try_again(record, message):
         return
-    tag = info = None
     if answer is None:
         _drop(record, message)
-    elif message[0] == START:
+        return
+    # What follows from it comes first: if it can't be recorded the message is sent and answered again.
+    info = answer.get("idTagInfo")
+    tag = None
+    if message[0] == START:
+        tag = message[5]
         record.told.append([message[1], identifier])
-        _forget(record, message)
-        tag, info = message[5], answer.get("idTagInfo")
-        for connector in charge_point.connectors:
-            transaction = connector.transaction
-            if transaction and transaction.number == message[1]:
-                transaction.id = identifier
-                charge_point.event("connectors", "confirmed", connector.number, info if isinstance(info, dict) else {})
-    else:
-        _forget(record, message)
-        if message[0] == STOP:
-            tag, info = message[6], answer.get("idTagInfo")
+        connector = _running(charge_point, message[1])
+        if connector:
+            connector.transaction.id = identifier
+            charge_point.after(0, "charging", "confirmed", connector.number, info if isinstance(info, dict) else {})
+    elif message[0] == STOP:
+        tag = message[6]
     if tag is not None and info is not None:
-        charge_point.event("authorization", "remember", tag, info)
+        charge_point.after(0, "authorization", "remember", tag, info)
+    _forget(record, message)
+
+
+def _running(charge_point, number):
+    """Return the connector where a transaction runs, or None."""
+    for connector in charge_point.connectors:
+        if connector.transaction and connector.transaction.number == number:
+            return connector
+    return None
 
 
 def _try_again(record, message):
@@ -137,7 +146,7 @@ def _try_again(record, message):
     record.due = charge_point.clock.uptime() + wait
     record.save()
     charge_point.log("message %d of the transactions is sent again in %d s" % (record.first, wait))
-    charge_point.after(wait, "transactions", "wake")
+    charge_point.after(wait, "transaction_messages", "wake")
     return True
 
 
@@ -145,28 +154,24 @@ def _drop(record, message):
     """Give the oldest message up. message: None if it is damaged."""
     charge_point = record.charge_point
     number = message[1] if message else record.first
-    known = _id(record, number) is not None
     kind = message[0] if message else START
-    lost = None  # connector and Wh of a transaction that the central system does not get to know
     if not message:
         charge_point.log("message %d of the transactions is damaged, it can't be sent" % record.first)
-    elif known or kind == START:
+    elif kind == START or _id(record, number) is not None:
         charge_point.log("message %d of the transactions is dropped: the central system refuses it" % record.first)
-    if kind == STOP:
-        lost = message[3], message[4] - message[7]
-    connector = None
-    if kind == START:
-        for running in list(record.running):
-            if running[0] == number:
-                record.running.remove(running)
-                connector = charge_point.connectors[running[1]]
-                lost = running[1], (connector.outlet.energy if connector.outlet else 0) - running[4]
+    connector = _running(charge_point, number) if kind == START else None
+    if connector:
+        energy = connector.outlet.energy if connector.outlet else 0
+        _log_loss(charge_point, connector.number, energy - connector.transaction.start)
+        record.running = [running for running in record.running if running[0] != number]
+        charge_point.after(0, "charging", "confirmed", connector.number, None)
+    elif kind == STOP:
+        _log_loss(charge_point, message[3], message[4] - message[7])
     _forget(record, message or [START, number])
-    if lost:
-        charge_point.log("%d Wh on connector %d are lost for the central system" % (lost[1], lost[0]))
-    if connector and connector.transaction and connector.transaction.number == number:
-        charge_point.event("connectors", "confirmed", connector.number, None)
-        record.clean()
+
+
+def _log_loss(charge_point, number, energy):
+    charge_point.log("%d Wh on connector %d are lost for the central system" % (energy, number))
 
 
 def _forget(record, message):
@@ -184,3 +189,8 @@ def _forget(record, message):
     record.save(-1)
     charge_point.unsent -= 1
     record.clean()
+
+
+def wake(charge_point):
+    """A message that had to wait may be sent now."""
+    charge_point.outbox.wake()

@@ -23,6 +23,7 @@ from micropython import const
 START = const(0)
 VALUES = const(1)
 STOP = const(2)
+_FIELDS = (7, 4, 8)  # of the kinds of messages
 MESSAGE = "tx/%d"
 SAMPLES = "samples/%d"
 _NAME = "transactions"
@@ -88,9 +89,11 @@ class Record:
         try:
             text, _, packed = (self.charge_point.files.read(MESSAGE % self.first) or b"").decode().partition("\n")
             message = json.loads(text)
-            return (message if len(message) > 3 else None), packed
-        except (ValueError, TypeError):
-            return None, ""
+            if len(message) == _FIELDS[message[0]]:
+                return message, packed
+        except (ValueError, TypeError, IndexError, KeyError):
+            pass
+        return None, ""
 
     def clean(self):
         """Remove the files of what is done with: of the message before the oldest one, of a transaction's samples."""
@@ -98,7 +101,7 @@ class Record:
         try:
             files.remove(MESSAGE % (self.first - 1))
             files.remove(SAMPLES % self.done)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self.charge_point.log("a file of a transaction can't be removed: %s" % error)
 
     def now(self):
@@ -138,20 +141,24 @@ class Record:
 def pack(value):
     """Return a MeterValue as short text without line feeds."""
     text = json.dumps(value, separators=(",", ":"))
-    for code, word in _codes():
-        text = text.replace(word, code)
+    code = 0
+    for word in words():
+        code = 14 if code == 8 else code + 1  # those between end a line
+        text = text.replace(word, chr(code))
     return text
 
 
-def unpack(text):
-    """Return the MeterValue that pack() was given; ValueError if it is damaged."""
-    for code, word in _codes():
-        text = text.replace(code, word)
-    return json.loads(text)
+def unpack(text, words):
+    """Return the MeterValue that pack() was given; ValueError if it is damaged. words: words()."""
+    data = bytearray()
+    for byte in text.encode():
+        if byte >= 32:
+            data.append(byte)
+        else:
+            data.extend(words[byte - (1 if byte <= 8 else 6)])
+    return json.loads(data)
 
 
-def _codes():
-    code = 1
-    for word in _WORDS.split(" "):
-        yield chr(code), word
-        code = code + 1 if code != 8 else 14  # not those that end a line
+def words():
+    """Return what pack() makes shorter."""
+    return _WORDS.split(" ")

@@ -11,14 +11,16 @@ from .charge_point import Transaction
 from .transaction_record import MESSAGE, SAMPLES, START, STOP, VALUES, Record, pack
 
 _MOST = const(500)  # messages
+_FULL = const(28)  # ENOSPC
 _NOTE = const(300)  # seconds between two looks at the meter, for the case that the power fails
 # Of the transactionData of StopTransaction: samples, and bytes of them as they are packed.
 _SAMPLES = const(10)
-_BYTES = const(600)
+_BYTES = const(900)
 # ... while more than so many messages wait: a file of at most 128 bytes takes no block of its own.
 _MANY = const(60)
 _FEW_SAMPLES = const(2)
 _FEW_BYTES = const(120)
+_TOLERANCE = const(5)  # seconds
 _LONGEST_GAP = const(43200)  # seconds
 _RESERVE = "reserve"  # a file that makes room for the end of transactions by going
 _RESERVE_LINES = const(128)
@@ -32,6 +34,7 @@ def begin(charge_point, connector, tag, parent, reservation_id=None):
     try:
         record = Record(charge_point)
         _make_up(record)
+        _reserve(charge_point)
         if charge_point.unsent + len(record.running) + 2 > _MOST:
             raise OSError("%d messages wait for the central system, the charger has to reach it" % charge_point.unsent)
         number = record.next
@@ -40,7 +43,8 @@ def begin(charge_point, connector, tag, parent, reservation_id=None):
         record.running.append([number, connector.number, now, energy, energy])
         record.add([START, number, now, connector.number, energy, tag, reservation_id])
     except (OSError, MemoryError) as error:
-        charge_point.log("no transaction on connector %d: %s" % (connector.number, error))
+        why = "the file system is full, remove files" if error.args[:1] == (_FULL,) else error
+        charge_point.log("no transaction on connector %d: %s" % (connector.number, why))
         return False
     connector.transaction = Transaction(number, tag, parent, energy, charge_point.clock.uptime())
     connector.transaction.samples = 0
@@ -55,16 +59,16 @@ def end(charge_point, connector, reason, tag=None):
         return
     connector.transaction = None
     _keep(charge_point, connector)
-    for has_reserve in (True, False):
+    for in_the_way in (None, _RESERVE):
         try:
+            if in_the_way:
+                charge_point.files.remove(in_the_way)
             record = Record(charge_point)
             _stop(record, transaction.number, record.now(), _energy(connector), reason, tag)
             return
         except (OSError, MemoryError) as error:
-            charge_point.log("StopTransaction can't be recorded: %s" % error)
-            if has_reserve:
-                charge_point.files.remove(_RESERVE)
-    charge_point.log("it is tried again later; free some space on the file system")
+            why = error
+    charge_point.log("StopTransaction can't be recorded, that is tried again later: %s" % why)
 
 
 def _stop(record, number, now, energy, reason, tag=None):
@@ -157,6 +161,8 @@ def transaction_data(charge_point, connector, value):
     name = SAMPLES % transaction.number
     try:
         record = Record(charge_point)
+        if not any(running[0] == transaction.number for running in record.running):
+            return  # the central system has refused it
         now = record.now()
         lines = list(charge_point.files.lines(name))
         gap = int(lines.pop(0)) if lines else 0
@@ -168,7 +174,7 @@ def transaction_data(charge_point, connector, value):
                 return
         lines.append("%d %s" % (now, pack(value)))
         if _thin(lines, charge_point.unsent > _MANY):
-            gap = max(1, min(passed * 3 // 2, _LONGEST_GAP))
+            gap = min(max(2 * passed - _TOLERANCE, passed + 1), _LONGEST_GAP)
         charge_point.files.write(name, "\n".join([str(gap)] + lines))
         _note(record)
         record.save()
@@ -204,11 +210,11 @@ def resume(charge_point, reason="PowerLoss"):
     while first < record.next and not files.read(MESSAGE % first):
         first += 1
     charge_point.unsent = record.next - first
-    record.due = 0
     if not charge_point.unsent and not record.running:
         record.last = 0
         record.dates = []
-    if record.base != record.last:
+    if record.due or record.base != record.last:
+        record.due = 0
         record.base = record.last
         record.save()
     try:
@@ -217,11 +223,17 @@ def resume(charge_point, reason="PowerLoss"):
             _stop(record, number, time, _energy(_connector(charge_point, index)), reason)
     except OSError as error:
         charge_point.log("StopTransaction can't be recorded: %s" % error)  # begin() or note() makes up for it
+    try:
+        _reserve(charge_point)
+    except OSError as error:
+        charge_point.log("there is no room for transactions: %s" % error)
+
+
+def _reserve(charge_point):
+    """See that there is a file whose blocks the end of transactions can have; OSError if that can't be."""
+    files = charge_point.files
     if _RESERVE not in files.names():
-        try:
-            files.write(_RESERVE, ("." * 127 + "\n" for _ in range(_RESERVE_LINES)))
-        except OSError as error:
-            charge_point.log("no reserve for the end of transactions: %s" % error)
+        files.write(_RESERVE, ("." * 127 + "\n" for _ in range(_RESERVE_LINES)))
 
 
 def peek(charge_point):
@@ -236,8 +248,3 @@ def pop(charge_point, answer):
     from .transaction_messages import pop
 
     pop(charge_point, answer)
-
-
-def wake(charge_point):
-    """A message may be sent now that had to wait."""
-    charge_point.outbox.wake()

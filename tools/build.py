@@ -8,7 +8,7 @@ the charger finds the bundle behind it:
 
     image, padded with 0xFF to a multiple of 4096
     4096 bytes of bundle header (see BUNDLE_HEADER)
-    a littlefs of 512-byte blocks with the application, its length a multiple of 4096
+    a littlefs of 256-byte blocks with the application, its length a multiple of 4096
 
 UPDATE_FILES.md has it with offsets, and what packages look like. The command line is in packages_command.py.
 """
@@ -25,7 +25,7 @@ import environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SECTOR = 4096
-LITTLEFS_BLOCK = 512
+LITTLEFS_BLOCK = 256
 
 # magic, format, littlefs block size, littlefs length, version (UTF-8, NUL padded), SHA-256 of the littlefs.
 # The last 32 bytes of the header's 4096 are the SHA-256 of all before them; what lies between is 0xFF.
@@ -80,7 +80,7 @@ def _compile(name: str, source: bytes) -> bytes:
 
 
 def littlefs(files: dict[str, bytes]) -> bytes:
-    """Return a littlefs image of 512-byte blocks with `files`, just as long as it must be."""
+    """Return a littlefs image of 256-byte blocks with `files`, just as long as it must be."""
     from littlefs import LittleFS
     from littlefs.errors import LittleFSError
 

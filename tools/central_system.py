@@ -116,6 +116,8 @@ class CentralSystem:
     `refusal`      an HTTP status with which every upgrade is refused, or None
     `password`     of every charge point, for Basic authentication; None: not checked
     `id_tags`      idTag → AuthorizationStatus; those that are not in it are Accepted
+    `parents`      idTag → parentIdTag; those that are not in it have none
+    `takes`        is shown each text that comes, before anything else; True: it was an answer to what send_raw() sent
 
     `transactions` are those that were started, by their ids, which are given from 1 on.
     """
@@ -136,6 +138,7 @@ class CentralSystem:
         self.frames: list[Frame] = []
         self.violations: list[str] = []
         self.observers: list[Callable[[Frame], None]] = []
+        self.takes: Callable[[str], bool] | None = None
         self.boot_status = "Accepted"
         self.boot_interval = 14400
         self.refusal: HTTPStatus | None = None
@@ -156,6 +159,7 @@ class CentralSystem:
             },
         }
         self.id_tags: dict[str, str] = {}
+        self.parents: dict[str, str] = {}
         self.transactions: dict[int, Payload] = {}
         self._tls = tls
         self._identities = identities
@@ -224,6 +228,10 @@ class CentralSystem:
         finally:
             station.calls.pop(message.unique_id, None)
         return result
+
+    async def send_raw(self, identity: str, text: str) -> None:
+        """Send a text message as it is, whatever it is, unchecked and unrecorded; for its answer see `takes`."""
+        await self._stations[identity].websocket.send(text)
 
     async def update_firmware(
         self,
@@ -337,6 +345,8 @@ class CentralSystem:
                 await station.websocket.ping("ping")
 
     async def _receive(self, station: _Station, text: str) -> None:
+        if self.takes and self.takes(text):
+            return
         try:
             message = unpack(text)
         except ocpp_errors.OCPPError as error:
@@ -428,7 +438,8 @@ class CentralSystem:
         return {"status": self.boot_status, "currentTime": timestamp(), "interval": self.boot_interval}
 
     def _id_tag_info(self, tag: str) -> Payload:
-        return {"idTagInfo": {"status": self.id_tags.get(tag, "Accepted")}}
+        parent = {"parentIdTag": self.parents[tag]} if tag in self.parents else {}
+        return {"idTagInfo": {"status": self.id_tags.get(tag, "Accepted"), **parent}}
 
     def _start_transaction(self, payload: Payload) -> Payload:
         """The same one again, identical, is a repetition: its transaction is known already."""

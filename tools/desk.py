@@ -30,6 +30,7 @@ KEY_FILE = "firmware_key.pem"
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
 HEAP = 80 * 1024
+CHARGING_HEAP = 160 * 1024  # what an application that has connectors too takes, not frozen
 TRIAL_DEADLINE = 60  # seconds of the chip's time; on a busy desk whose time is sped up, that is little
 SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
 WIFI = ("desk", "simulated")
@@ -105,6 +106,7 @@ class Desk:
         self.image = image or build.made_image()
         self.identity = identity
         self.speed = speed
+        self.connectors = connectors
         self.lines: list[str] = []
         self.central = CentralSystem(tls=_tls() if tls else None, password=password)
         self.web = WebServer({}, tls=_tls() if tls else None, log=request)

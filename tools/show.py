@@ -15,8 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,8 +25,10 @@ import build
 import environment
 import packages
 import packages_inspect
-from central_system import CallFailed, Frame
-from desk import FILE, KEY_FILE, NEW, OLD, TRIAL_DEADLINE, Desk
+import story
+from central_system import CallFailed, Frame, Payload
+from desk import CHARGING_HEAP, FILE, HEAP, KEY_FILE, NEW, OLD, TRIAL_DEADLINE, Desk
+from drive import ConfigError, Lines, read_config
 from packages_frames import PackageError
 from packages_keys import PrivateKey
 from scenarios import KINDS, SCENARIOS, UPDATE, Scenario
@@ -44,16 +47,38 @@ class Screen:
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
-        columns = (TextColumn("  Download"), BarColumn(bar_width=None), TaskProgressColumn())
-        self._bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        self._task = self._bar.add_task("", total=100, visible=False)
+        columns = (TextColumn("  {task.description}"), BarColumn(bar_width=None), TaskProgressColumn())
+        self._bar = Progress(*columns, console=self.console)
+        self._task = self._bar.add_task("Download", total=100, visible=False)
+        self._charging = Progress(SpinnerColumn(), TextColumn("{task.description}"), console=self.console)
+        self._says = ""
+        self._car = self._charging.add_task("", total=None)
+        self._live = Live(console=self.console, transient=True, get_renderable=self._shown)
 
     def __enter__(self) -> Screen:
-        self._bar.start()
+        if self.console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self.be_still()
+
+    def be_still(self) -> None:
+        """No more lines that move: they and what somebody types would be in each other's way."""
+        self._live.stop()
+
+    def live(self, text: str) -> None:
+        """A line that stays at the bottom of a terminal, until there is another one."""
+        self._says = text
+
+    def _shown(self) -> Group:
+        shown: list[Progress] = []
+        if self._says:
+            self._charging.update(self._car, description=self._says)
+            shown.append(self._charging)
+        if self._bar.tasks[0].visible:
+            shown.append(self._bar)
+        return Group(*shown)
 
     def event(self, who: str, text: str, style: str = "", at: datetime | None = None) -> None:
         """One line; on a terminal long ones are wrapped, in a file they stay whole."""
@@ -76,19 +101,34 @@ class Screen:
         """A line of the charger's serial console."""
         self.event("charger", line)
         if found := re.search(r"\[FW-OCPP\] Progress: (\d+)%", line):
-            self._bar.update(self._task, completed=int(found[1]), visible=True, refresh=True)
+            self._bar.update(self._task, completed=int(found[1]), visible=True)
         elif "[FW-OCPP] Firmware download completed" in line or "Failed: " in line:
-            self._bar.update(self._task, visible=False, refresh=True)
+            self._bar.update(self._task, visible=False)
 
     def frame(self, frame: Frame) -> None:
-        """A message at the central system, if it tells something of the update."""
+        """A message at the central system, if it tells something of a transaction or an update."""
         payload, text, style = frame.payload, "", "cyan"
         if frame.action == "UpdateFirmware" and not frame.incoming:
             text = f"UpdateFirmware {payload['location']}"
         elif frame.asks("BootNotification"):
             text = f"BootNotification, version {payload['firmwareVersion']}"
         elif frame.asks("StatusNotification"):
-            text = f"StatusNotification, connector {payload['connectorId']}: {payload['status']}"
+            wrong = [payload[key] for key in ("errorCode", "info") if payload.get(key, "NoError") != "NoError"]
+            text = ", ".join((f"StatusNotification, connector {payload['connectorId']}: {payload['status']}", *wrong))
+            style = "bold red" if wrong else style
+        elif frame.asks("Authorize"):
+            text = f"Authorize {payload['idTag']}"
+        elif frame.asks("StartTransaction"):
+            text = (
+                f"StartTransaction, connector {payload['connectorId']}: {payload['idTag']}, {payload['meterStart']} Wh"
+            )
+            style = "bold green"
+        elif frame.asks("StopTransaction"):
+            reason = payload.get("reason", "Local")
+            text = f"StopTransaction {payload['transactionId']}: {reason}, {payload['meterStop']} Wh"
+            style = "bold green"
+        elif frame.asks("MeterValues"):
+            text = f"MeterValues, connector {payload['connectorId']}: {measured(payload)}"
         elif frame.asks("FirmwareStatusNotification"):
             text = f"FirmwareStatusNotification: {payload['status']}"
             style = "bold red" if payload["status"].endswith("Failed") else "bold green"
@@ -123,6 +163,12 @@ class Screen:
             seconds = (frame.time - began).total_seconds()
             table.add_row(clock(frame.time.astimezone()), f"{seconds:.1f} s" if seconds > 0 else "", message(frame))
         self.console.print(table)
+
+
+def measured(payload: Payload) -> str:
+    """The last values of a MeterValues in a few words."""
+    samples = payload["meterValue"][-1]["sampledValue"]
+    return ", ".join(f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in samples)
 
 
 def clock(moment: datetime) -> str:
@@ -192,19 +238,22 @@ async def play(desk: Desk, screen: Screen, scenario: Scenario, kind: str, key: P
 
 
 async def attend(desk: Desk, screen: Screen, kind: str, key: PrivateKey | None) -> bool:
-    """Keep the charger at another central system until Ctrl-C."""
+    """Keep the charger at another central system until Ctrl-C, `quit`, or the end of a script's commands."""
     file = desk.update_file()
     packed = KINDS[kind](desk, file)
     desk.web.files = {FILE: packed}
     screen.package(file, packed, key, desk.update_file(OLD))
     screen.event("web server", f"version {NEW} for an UpdateFirmware: {desk.web.url(FILE)}", "bold green")
-    screen.event("", "Ctrl-C switches the charger off.")
-    await desk.until_off()
-    return False
+    screen.event("", "Ctrl-C switches the charger off; help tells what else can be typed.")
+    await story.drive(desk, screen, Lines(), is_own=False)
+    return True
 
 
 async def run(arguments: argparse.Namespace) -> bool:
     """Set up a desk and shows what was asked for."""
+    is_update = arguments.scenario or arguments.kind or arguments.tls
+    kind = arguments.kind or "plain"
+    connectors = arguments.connectors or (0 if is_update and not arguments.csms else 1)
     scenario = SCENARIOS[arguments.scenario] if arguments.scenario else UPDATE
     interpreter = environment.interpreters()[0]
     if arguments.speed and not interpreter.faketime:
@@ -218,21 +267,29 @@ async def run(arguments: argparse.Namespace) -> bool:
     runs = environment.CACHE / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     with Screen() as screen, tempfile.TemporaryDirectory(dir=runs) as folder:
-        if not arguments.csms:
+        if is_update and not arguments.csms:
             screen.say(f"{arguments.scenario or 'update'}: {scenario.proves}", "bold")
+        elif not arguments.csms and arguments.plays:
+            screen.say(story.PROVES, "bold")
+        heap = round(arguments.heap * 1024) if arguments.heap else CHARGING_HEAP if connectors else HEAP
         version = ".".join(map(str, interpreter.version))
         faster = f", time {speed:g} times as fast" if speed != 1 else ""
         screen.event(
             "charger",
             f"a simulated ESP32: MicroPython {version} with {interpreter.word_bits}-bit words, "
-            f"{arguments.heap} KiB of heap{faster}",
+            f"{heap // 1024} KiB of heap{faster}",
         )
-        options = scenario.options(arguments.kind, TrialDeadline=600 if arguments.csms else TRIAL_DEADLINE)
+        keys: dict[str, int | str] = {"TrialDeadline": 600 if arguments.csms else TRIAL_DEADLINE}
+        if connectors:
+            keys |= story.KEYS
+        if arguments.config:
+            keys |= read_config(arguments.config)
+        options = scenario.options(kind, **keys)
         desk = Desk(
             Path(folder),
             interpreter,
             image=image,
-            heap=arguments.heap * 1024,
+            heap=heap,
             speed=speed,
             timing=Timing(erase_ms=ERASE_MS, erase_64k_ms=ERASE_64K_MS, write_ms_per_4k=WRITE_MS),
             tls=arguments.tls,
@@ -240,14 +297,17 @@ async def run(arguments: argparse.Namespace) -> bool:
             csms=arguments.csms,
             identity=arguments.id,
             password=arguments.password,
+            connectors=connectors,
             **options,
             serial=screen.serial,
             request=screen.request,
         )
         async with desk:
             if arguments.csms:
-                return await attend(desk, screen, arguments.kind, options["key"])
-            return await play(desk, screen, scenario, arguments.kind, options["key"])
+                return await attend(desk, screen, kind, options["key"])
+            if is_update:
+                return await play(desk, screen, scenario, kind, options["key"])
+            return await story.charge(desk, screen, plays=arguments.plays)
 
 
 def list_scenarios() -> None:
@@ -264,7 +324,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.scenario and arguments.scenario not in SCENARIOS:
         sys.exit(f"simulate.py: there is no scenario {arguments.scenario}; --list tells what there is")
-    if arguments.kind != "plain" and arguments.scenario and not SCENARIOS[arguments.scenario].any_kind:
+    if arguments.kind not in (None, "plain") and arguments.scenario and not SCENARIOS[arguments.scenario].any_kind:
         kinds = ", ".join(name for name, scenario in SCENARIOS.items() if scenario.any_kind)
         sys.exit(f"simulate.py: {arguments.scenario} brings a file of its own; --kind goes with {kinds}")
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the charger must not stay behind
@@ -274,5 +334,13 @@ def main(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Switched off.")
         return 0 if arguments.csms else 130
-    except (build.BuildError, environment.SetupError, PackageError, SimulatorError, CallFailed, OSError) as error:
+    except (
+        build.BuildError,
+        environment.SetupError,
+        PackageError,
+        SimulatorError,
+        CallFailed,
+        ConfigError,
+        OSError,
+    ) as error:
         sys.exit(f"simulate.py: {error}")

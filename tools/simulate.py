@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Shows a charger update itself over the air, all of it on this machine.
+"""Shows a charger charge cars and update itself over the air, all of it on this machine.
 
-    simulate.py                          from UpdateFirmware to Installed
+    simulate.py                          a car charges, and is interrupted by an update
+    simulate.py --drive                  you plug in cars, hold cards, break things: type help
+    simulate.py --config KEYS.json <COMMANDS
+                                         a script does, with OCPP keys of its own
     simulate.py --kind delta             with a signed package that only brings what has changed
-    simulate.py --scenario server-dies   what can go wrong, and how it ends
+    simulate.py --scenario server-dies   what can go wrong with an update, and how it ends
     simulate.py --csms ws://HOST/steve/websocket/CentralSystemService --id CP1
                                          the charger at your own central system
 
-There are a simulated ESP32, a central system and a web server. The flash is as
-slow as a real one: an update with a real MicroPython takes half a minute, and
---speed shortens it. What all that needs is downloaded into .cache once. The
-exit status is 0 if everything was as it should be.
+There are a simulated ESP32, electric cars, a central system and a web server.
+Commands on standard input work at any time, one a line. The flash is as slow as
+a real one: an update with a real MicroPython takes half a minute, and --speed
+shortens it. What all that needs is downloaded into .cache once. The exit status
+is 0 if everything was as it should be.
 """
 
 from __future__ import annotations
@@ -30,13 +34,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--kind",
         choices=("plain", "package", "compressed", "delta"),
-        default="plain",
-        help="what the update comes as: the plain file (default); a signed package; one that is compressed too; one "
-        "with only the difference to what runs",
+        help="play an update without a car, that comes as the plain file; as a signed package; as one that is "
+        "compressed too; as one with only the difference to what runs",
+    )
+    parser.add_argument("--drive", action="store_true", help="no story: only what the commands on standard input say")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="OCPP configuration keys as a JSON object; goes with --drive"
+    )
+    parser.add_argument(
+        "--connectors", metavar="N", type=int, choices=(1, 2, 3), help="how many the charger has (default: 1)"
     )
     parser.add_argument("--micropython", metavar="FILE", type=Path, help="a real MicroPython for ESP32 in the slots")
     parser.add_argument("--tls", action="store_true", help="wss and https, with certificates checked")
-    parser.add_argument("--heap", metavar="KIB", type=int, default=80, help="the charger's memory (default: 80)")
+    parser.add_argument(
+        "--heap", metavar="KIB", type=positive, help="the charger's memory (default: 80; for charging 160)"
+    )
     parser.add_argument(
         "--speed", metavar="N", type=positive, help="times that its clock is faster (default: 1, scenarios: 10)"
     )
@@ -52,6 +64,9 @@ def parse() -> argparse.Namespace:
         parser.error("--csms takes a URL that starts with ws:// or wss://")
     if arguments.csms and (arguments.scenario or arguments.tls):
         parser.error("--scenario and --tls are for the central system of the desk, not for another one")
+    if (arguments.drive or arguments.config) and (arguments.scenario or arguments.kind):
+        parser.error("--drive and --config are for charging, not for --scenario and --kind")
+    arguments.plays = not (arguments.drive or arguments.config)
     return arguments
 
 

@@ -7,6 +7,7 @@ connector Available, and with the configuration that the charger began with; wha
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,12 +21,13 @@ from desk import Desk
 from simulator.interpreter import Interpreter
 
 SPEED = 20
+HEAP = 112 * 1024  # what the scenarios show is behaviour; heap is what tests of an update are about
 TAG, FRIEND, STRANGER = "0004A2B3C4", "00000F4D11", "0000BADC0D"  # as the reader gives them
 PARENT = "FAMILY"
 TRANSACTIONS = ("StartTransaction", "StopTransaction")
 AMPS = 16  # what the desk's outlets bear
 SLACK = 60  # seconds of the charger's time; a clock is set by an answer that takes a moment
-SAME_CARD = 3  # seconds that a card has to be away to count as presented again
+SAME_CARD = 8  # seconds that a card has to be away to count as presented again
 PATIENCE = 60
 
 
@@ -38,7 +40,7 @@ class Charger:
     def __init__(self, folder: Path, interpreter: Interpreter, connectors: int = 1, **options: Any) -> None:
         configuration = {"ConnectionTimeOut": 600, "MeterValueSampleInterval": 0, **options.pop("configuration", {})}
         self.desk = Desk(
-            folder, interpreter, **{"speed": SPEED, "connectors": connectors, "configuration": configuration, **options}
+            folder, interpreter, **{"speed": SPEED, "heap": HEAP, "connectors": connectors, "configuration": configuration, **options}
         )
         self.chip, self.central, self.lines = self.desk.chip, self.desk.central, self.desk.lines
         self.connectors = range(1, connectors + 1)
@@ -151,17 +153,19 @@ class Charger:
             with contextlib.suppress(CallFailed):
                 await self.call(action.partition(" ")[0], **payload)
         self._undo.clear()
+        await self.ask("ClearCache")
         for connector in self.connectors:
             if self.chip.is_plugged(connector):
                 self.chip.unplug(connector)
+            elif self.status(connector) == "Preparing":  # somebody is authorized; it ends like this
+                await self.call("ChangeAvailability", connectorId=connector, type="Inoperative")
+                await self.call("ChangeAvailability", connectorId=connector, type="Operative")
+        await self.settled()
         stopped = {frame.payload["transactionId"] for frame in self.central.calls("StopTransaction")}
         for transaction in set(self.central.transactions) - stopped:
             await self.call("RemoteStopTransaction", transactionId=transaction)
-        for connector in self.connectors:
-            if self.status(connector) == "Preparing":  # somebody is authorized; it ends like this
-                await self.call("ChangeAvailability", connectorId=connector, type="Inoperative")
-                await self.call("ChangeAvailability", connectorId=connector, type="Operative")
         await self._until_in_service()
+        await self.settled()
 
     async def _until_reachable(self) -> None:
         with contextlib.suppress(OSError):  # it is just being disconnected, or starts
@@ -171,7 +175,7 @@ class Charger:
         await self._until_reachable()
 
     async def _until_in_service(self) -> None:
-        await self.desk.until(lambda: self.desk.in_service, "every connector is Available", PATIENCE)
+        await self.until(lambda: self.desk.in_service, "every connector is Available")
 
     # ------------------------------------------------------------------------------------------------ the central system
 
@@ -246,8 +250,18 @@ class Charger:
         self.go_offline()
         await self.desk.until(lambda: any("connecting again" in text for text in self.lines[line:]), "it is noticed")
 
+    async def settled(self) -> None:
+        """Wait until the charger has looked at its connectors and has nothing more to tell."""
+        await self.passes(1)
+        while True:
+            answer = await self.call("DataTransfer", vendorId="Arus", messageId="Diagnosis")
+            if not any(count for name, count in json.loads(answer["data"]).items() if name.startswith("unsent")):
+                break
+            await self.passes(0.5)
+        await self.heartbeat()  # one may have been on its way
+
     async def heartbeat(self) -> None:
-        """Have a Heartbeat sent: what the charger had to send before it has been sent."""
+        """Have a Heartbeat sent, and wait for it."""
         count = len(self.messages("Heartbeat"))
         await self.ask("TriggerMessage", requestedMessage="Heartbeat")
         await self.until(lambda: len(self.messages("Heartbeat")) > count, "Heartbeat")
@@ -349,9 +363,10 @@ class Charger:
         )
 
     def story(self, *actions: str) -> list[str]:
-        """The charger's calls in short, in their order: all, or those with these actions."""
+        """The charger's calls in short, in their order: all but Heartbeats, or those with these actions."""
         frames = [frame for frame in self.central.frames[self.mark :] if frame.incoming and frame.kind == "Call"]
-        return [word(frame.action, frame.payload) for frame in frames if not actions or frame.action in actions]
+        chosen = [frame for frame in frames if frame.action in (actions or {frame.action} - {"Heartbeat"})]
+        return [word(frame.action, frame.payload) for frame in chosen]
 
     # ------------------------------------------------------------------------------------------------ what has to be true
 

@@ -386,7 +386,7 @@ def test_the_limit_is_at_any_instant_what_the_profiles_say(firmware: Firmware, e
         for (number, unit, duration), answer in zip(case.asked, answers[len(case.calls) :], strict=True):
             check_composite(case, oracle, number, unit, duration, answer)
 
-    hold(cases(), check, 250, everything)
+    hold(cases(), check, 150, everything)
 
 
 def check_composite(case: Case, oracle: Oracle, number: int, unit: str, duration: int, answer: dict[str, Any]) -> None:
@@ -416,7 +416,7 @@ def test_while_the_time_is_unknown_the_limit_is_never_higher_than_at_any_time(
                 expected = oracle.limit(number, NOW + instant, NOW + instant, "A")
                 assert expected is None or (limit is not None and limit <= float(expected)), (number, instant)
 
-    hold(cases(), check, 80, everything)
+    hold(cases(), check, 50, everything)
 
 
 def test_the_connectors_together_never_exceed_the_limit_of_the_charge_point(
@@ -433,4 +433,4 @@ def test_the_connectors_together_never_exceed_the_limit_of_the_charge_point(
                 total += Fraction(str(amps)) * (outlet.watts if unit == "W" else 1) if outlet.age is not None else 0
             assert total <= limit
 
-    hold(cases(), check, 80, everything)
+    hold(cases(), check, 50, everything)

@@ -22,18 +22,19 @@ async def start(repository: Path, *arguments: str) -> asyncio.subprocess.Process
         "tools/simulate.py",
         *arguments,
         cwd=repository,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
 
 
-async def run(repository: Path, *arguments: str) -> tuple[int | None, str]:
+async def run(repository: Path, *arguments: str, commands: str = "") -> tuple[int | None, str]:
     process = await start(repository, *arguments)
-    output, _ = await process.communicate()
+    output, _ = await process.communicate(commands.encode())
     return process.returncode, output.decode()
 
 
-async def test_it_shows_an_update_from_the_request_to_installed(repository: Path) -> None:
+async def test_it_shows_a_car_that_charges_and_an_update_in_the_middle_of_it(repository: Path) -> None:
     status, output = await run(repository, "--speed", "10")
     assert status == 0, output
     shown = re.findall(r"FirmwareStatusNotification: (\w+)|BootNotification, version ([\d.]+)$|(rst:)", output, re.M)
@@ -44,8 +45,13 @@ async def test_it_shows_an_update_from_the_request_to_installed(repository: Path
         "FirmwareStatusNotification: Installed",
         "What the central system received",
         "As it should be:",
+        "The driver holds card 04A2B3C4 to the reader",
+        "the car draws 3.68 kW",
+        "StopTransaction 1: Reboot",
+        "StopTransaction 2: Local",
     ):
         assert words in output
+    assert re.search(r"MeterValues, connector 1: [1-9]\d* Wh", output)
     order = ["Downloading", "Downloaded", "Installing", "rst:", "2.0.0", "Installed"]
     assert ["".join(match) for match in shown][2 : 2 + len(order)] == order
     assert "\033" not in output
@@ -75,6 +81,87 @@ async def test_it_shows_what_a_package_is_and_what_is_checked(
     ):
         assert words in output
     assert "WRONG" not in output
+
+
+async def test_a_plain_update_without_a_car(repository: Path) -> None:
+    status, output = await run(repository, "--kind", "plain", "--speed", "10")
+    assert (status, "As it should be:" in output, "StartTransaction" in output) == (0, True, False), output
+
+
+async def test_a_script_drives_it(repository: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"MeterValueSampleInterval": 1, "LocalPreAuthorize": false}')
+    commands = """
+plug
+card 04A2B3C4     # begins a transaction
+wait 5
+link down
+link up
+power cut
+call GetConfiguration {"key": ["MeterValueSampleInterval", "LocalPreAuthorize"]}
+fault GroundFailure 1
+status
+unplug
+clear
+"""
+    status, output = await run(repository, "--config", str(keys), "--speed", "10", commands=commands)
+    assert status == 0, output
+    for words in (
+        "StartTransaction, connector 1",
+        "MeterValues, connector 1",
+        "StopTransaction 1: PowerLoss",
+        '"value": "1", "key": "MeterValueSampleInterval"',
+        '"value": "false", "key": "LocalPreAuthorize"',
+        "connector 1: Faulted, GroundFailure",
+        "Connector",
+    ):
+        assert words in output
+    assert "UpdateFirmware" not in output  # the story is over
+
+
+async def test_wrong_commands_are_told_apart_from_right_ones(repository: Path) -> None:
+    wrong = {
+        "dance": "there is no command dance; help tells what there is",
+        "unplug": "there is no car at connector 1",
+        "plug 2": "there is no connector 2, but 1 of them",
+        "plug in": "in is no number",
+        "card": "it is card TAG [connector]",
+        "card nobody": "a card has up to ten hexadecimal digits, which nobody does not",
+        "fault Rain": "there is no fault Rain, but GroundFailure",
+        "link off": "it is link down, or link up",
+        "power on": "it is power cut",
+        "call Nothing [": "[ is no JSON object",
+    }
+    commands = "\n".join([*wrong, "help", "plug", "quit", "unplug"])
+    status, output = await run(repository, "--drive", "--speed", "10", commands=commands)
+    assert status == 0, output
+    for command, words in wrong.items():
+        assert f"{command}: {words}" in output
+    assert "connector 1: Preparing" in output
+    assert "connector 1: Available" in output.partition("connector 1: Preparing")[0]
+    assert "fault CODE [connector]" in output
+    assert "you             unplug\n" not in output.rpartition("quit")[2]
+
+
+async def test_commands_take_over_from_the_story(repository: Path) -> None:
+    status, output = await run(repository, "--speed", "10", commands="plug\nupdate\nwait 30\nquit\n")
+    assert status == 0, output
+    assert "FirmwareStatusNotification: Installed" in output
+    assert "The driver holds card" not in output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is no JSON"), ("[1]", "is no JSON object of OCPP keys"), (None, "No such")]
+)
+async def test_keys_that_are_none_are_one_sentence(
+    repository: Path, tmp_path: Path, text: str | None, words: str
+) -> None:
+    keys = tmp_path / "keys.json"
+    if text:
+        keys.write_text(text)
+    status, output = await run(repository, "--config", str(keys))
+    assert status == 1
+    assert re.fullmatch(rf"(.*\n)?simulate.py: .*{words}.*\n", output), output
 
 
 async def test_kind_does_not_go_with_every_scenario(repository: Path) -> None:
@@ -130,6 +217,11 @@ async def test_it_attaches_to_another_central_system_until_ctrl_c(repository: Pa
         assert boot.identity == "DESK-7"
         await central.update_firmware("DESK-7", location)
         await central.wait_for("FirmwareStatusNotification", lambda payload: payload["status"] == "Installed")
+        assert process.stdin
+        process.stdin.write(b"plug\n")
+        await central.wait_for("StatusNotification", lambda payload: payload["status"] == "Preparing")
+        process.stdin.write(b"card 04A2B3C4\n")
+        await central.wait_for("StartTransaction")
         process.send_signal(signal.SIGINT)
         output, _ = await process.communicate()
         assert (process.returncode, b"Traceback" in output) == (0, False), output.decode()

@@ -273,13 +273,14 @@ async def test_a_card_is_read_several_times_in_half_a_second(start: Start) -> No
 async def test_what_a_person_cannot_do_is_a_clear_error(start: Start) -> None:
     async with start(wires={"connectors": CONNECTORS[:1]}) as charger:
         chip = charger.chip
-        for action, words in (
-            (lambda: chip.unplug(), "there is no car at connector 1"),
+        wrong: tuple[tuple[Callable[[], None], str], ...] = (
+            (chip.unplug, "there is no car at connector 1"),
             (lambda: chip.plug(2), "there is no connector 2, but 1 of them"),
             (lambda: chip.fault("Rain"), "there is no fault Rain, but GroundFailure"),
             (lambda: chip.card("04A2B3C4"), "there is no card reader"),
             (lambda: chip.fault(EMERGENCY_STOP), "there is no emergency stop"),
-        ):
+        )
+        for action, words in wrong:
             with pytest.raises(ValueError, match=words):
                 action()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +19,9 @@ from simulator.chip import Chip
 from simulator.flash import SECTOR
 from simulator.interpreter import Interpreter
 from simulator.recording import PowerCut, Recording
-from slots import SLOTS, Flash, with_modules
+from slots import REPL, SLOTS, Flash, with_modules
 
-EVERY = 7  # the suite tries the cuts at one operation in so many; a prime
+EVERY = 11  # the suite tries the cuts at one operation in so many; a prime
 PATIENCE = 60
 MODULES = [
     "hw/files.py",
@@ -164,7 +163,54 @@ deliver()
 print("END")
 """
 )
-WEEK = (
+OUTAGE = (
+    SURROUNDINGS
+    + """
+import os
+clock.seconds = NOON
+do("resume", transactions.resume)
+print(json.dumps(["free", 0, 0, os.statvfs("/")[3]]))
+begin(2, "LONG")
+connector = point.connectors[1]
+while do("add", transactions.begin, connector, "TAG", None):
+    for _ in range(SAMPLES):
+        passes(60)
+        transactions.meter_values(point, connector, value(connector.outlet.energy))
+    end(1, "Local")
+end(2, "Remote")
+print(json.dumps(["free", 0, 0, os.statvfs("/")[3]]))
+do("resume", transactions.resume)
+while deliver():
+    pass
+print(json.dumps(["free", 0, 0, os.statvfs("/")[3]]))
+print("END")
+"""
+)
+FULL = (
+    SURROUNDINGS
+    + """
+clock.seconds = NOON
+do("resume", transactions.resume)
+begin(2, "LONG")
+for size in (16384, 1024):
+    try:
+        number = 0
+        while True:
+            number += 1
+            with open("/%d_%d" % (size, number), "w") as file:
+                file.write("x" * size)
+    except OSError:
+        pass
+while do("add", transactions.begin, point.connectors[1], "TAG", None):
+    do("add", transactions.meter_values, point.connectors[1], value(5))
+    end(1, "Local")
+end(2, "Remote")
+while deliver():
+    pass
+print("END")
+"""
+)
+WEAR = (
     SURROUNDINGS
     + """
 clock.seconds = NOON
@@ -174,10 +220,7 @@ for number in range(COUNT):
     deliver()
     for _ in range(SAMPLES):
         passes(60)
-        if WITH_DATA:
-            sample(1)
-        else:
-            do("add", transactions.meter_values, point.connectors[1], value(point.connectors[1].outlet.energy))
+        do("add", transactions.meter_values, point.connectors[1], value(point.connectors[1].outlet.energy))
         deliver()
     end(1, "Local", "04A2B3C4D5E6F7")
     deliver()
@@ -196,20 +239,41 @@ class Event:
     result: Any
 
 
-async def run(chip: Chip, lines: list[str]) -> list[Event]:
-    """Switch on until the program has ended; return what it did. The chip's serial log goes to `lines`."""
-    lines.clear()
+@dataclass(frozen=True)
+class Run:
+    """What a program did, and the serial log."""
+
+    events: list[Event]
+    lines: list[str]
+
+
+async def run(folder: Path, interpreter: Interpreter, flash: bytes, *, record: bool = False) -> Run:
+    """Switch a charger on until its program has ended."""
+    lines: list[str] = []
+    ended = asyncio.Event()
+
+    def serial(line: str) -> None:
+        lines.append(line)
+        if line in ("END", REPL):
+            ended.set()
+
+    chip = Chip(folder, interpreter, heap=None, serial=serial, record=record)
+    chip.insert(flash)
     running = asyncio.create_task(chip.run())
     try:
         async with asyncio.timeout(PATIENCE):
-            while "END" not in lines:
-                await asyncio.sleep(0.005)
-                assert not any(line.startswith("Traceback") for line in lines), lines
+            await ended.wait()
     finally:
         await chip.power_off()
         await running
+    assert "END" in lines, "\n".join(lines)
     said = [json.loads(line) for line in lines if line.startswith('["') and not line.startswith('["log')]
-    return [Event(*words) for words in said]
+    return Run([Event(*words) for words in said], lines)
+
+
+def program(text: str) -> bytes:
+    """Return a flash with a program that uses the transactions."""
+    return Flash((with_modules(text, *MODULES),)).content()
 
 
 def undated(message: Any) -> Any:
@@ -241,7 +305,7 @@ def check(hour: list[Event], cut: PowerCut, recovery: list[Event]) -> None:
     expected = [story[i:j] for i in first for j in last]
     assert undated(kept) in [undated(messages) for messages in expected], "a message is lost, repeated or invented"
     # What was in flight is the same again, with its time.
-    in_flight = [event.result for event in started if event.kind == "tell" and event.result][-1:]
+    in_flight = [event.result for event in hour if event.kind == "tell" and event.result and event.after <= done][-1:]
     if in_flight and kept and undated(kept[0]) == undated(in_flight[0]):
         assert kept[0] == in_flight[0]
     # Each transaction that had begun and not ended does so with what was known.
@@ -273,10 +337,7 @@ def check_power_loss(recorded: list[Any], lost: list[Any], most: int) -> None:
 async def test_a_power_cut_costs_no_message_of_a_transaction(
     tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines: list[str] = []
-    chip = Chip(tmp_path, interpreter, heap=None, serial=lines.append, record=True)
-    chip.insert(Flash((with_modules(HOUR, *MODULES),)).content())
-    hour = await run(chip, lines)
+    hour = (await run(tmp_path, interpreter, program(HOUR), record=True)).events
     recording = Recording(tmp_path)
     begun = next(event.before for event in hour if event.kind == "add")
     chosen = range(begun + 1, len(recording.operations) + 1, 1 if everything else EVERY)
@@ -284,11 +345,65 @@ async def test_a_power_cut_costs_no_message_of_a_transaction(
     for cut in recording.power_cuts(chosen):
         flash = bytearray(cut.flash)
         flash[SLOTS[0] : SLOTS[0] + len(recovery)] = recovery
-        chip.insert(bytes(flash))
+        outcome = await run(tmp_path, interpreter, bytes(flash))
         try:
-            check(hour, cut, await run(chip, lines))
-        except (AssertionError, TimeoutError) as error:
-            log = "\n".join(lines)
+            check(hour, cut, outcome.events)
+        except AssertionError as error:
+            log = "\n".join(outcome.lines)
             raise AssertionError(f"power cut {cut.how} flash operation {cut.operation}: {error}\n{log}") from error
     with capsys.disabled():
         print(f"\npower cuts, transactions: {2 * len(chosen)} of {2 * (len(recording.operations) - begun)}")
+
+
+@pytest.mark.parametrize("samples", [0, 8])
+async def test_hundreds_of_transactions_of_an_outage_are_told_in_order(
+    samples: int, tmp_path: Path, interpreter: Interpreter
+) -> None:
+    events = (await run(tmp_path, interpreter, program(OUTAGE.replace("SAMPLES", str(samples))))).events
+    count = sum(event.kind == "add" and event.result is True for event in events)
+    assert count == 250 if not samples else count > 90
+    told = [event.result for event in events if event.kind == "tell" and event.result]
+    acts = [action for action, _ in told if action != "MeterValues"]
+    starts_and_stops = ["StartTransaction", *["StartTransaction", "StopTransaction"] * (count - 1), "StopTransaction"]
+    assert acts == starts_and_stops
+    # The first of them keep all their meter values, the last ones none, and each is within its transaction.
+    assert [action for action, _ in told].index("StopTransaction") == 2 + samples
+    assert [action for action, _ in told[-3:]] == ["StartTransaction", "StopTransaction", "StopTransaction"]
+    open_ones = set()
+    for action, payload in told:
+        if action == "StartTransaction":
+            open_ones.add(7 - payload["meterStart"])
+        elif action == "StopTransaction":
+            open_ones.discard(payload["transactionId"])
+        else:
+            assert payload["transactionId"] in open_ones
+    free = [event.result for event in events if event.kind == "free"]
+    assert free[0] - free[1] <= 75, "blocks of 4 KiB for 500 messages"
+    assert free[0] - free[2] <= 8
+
+
+async def test_transactions_end_also_when_the_file_system_is_full(tmp_path: Path, interpreter: Interpreter) -> None:
+    events, lines = vars(await run(tmp_path, interpreter, program(FULL))).values()
+    begun = sum(event.kind == "add" and event.result is True for event in events)
+    assert "file system is full" in "".join(lines)
+    told = [event.result[0] for event in events if event.kind == "tell" and event.result]
+    assert begun < 240
+    assert (told.count("StartTransaction"), told.count("StopTransaction")) == (begun, begun)
+
+
+async def test_wear(tmp_path: Path, interpreter: Interpreter, capsys: pytest.CaptureFixture[str]) -> None:
+    """Erases are what wears flash: 100,000 of each of the 240 blocks."""
+    for count, samples in ((100, 0), (5, 60)):
+        text = WEAR.replace("COUNT", str(count)).replace("SAMPLES", str(samples))
+        events = (await run(tmp_path, interpreter, program(text), record=True)).events
+        start = next(event.before for event in events if event.kind == "add")
+        operations = Recording(tmp_path).operations[start:]
+        messages = sum(event.kind == "pop" for event in events)
+        assert messages == count * (samples + 2)
+        erases = sum(operation.length // SECTOR for operation in operations if not operation.data) / messages
+        programs = sum(bool(operation.data) for operation in operations) / messages
+        size = sum(len(operation.data) for operation in operations) / messages
+        assert erases < 0.2
+        with capsys.disabled():
+            print(f"\na message of transactions with {samples} MeterValues: ", end="")
+            print(f"{erases:.3f} erases, {programs:.1f} programs, {size:.0f} bytes", end="")

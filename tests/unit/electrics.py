@@ -47,9 +47,8 @@ class Wire:
         self.reads += 1
         self.phase = (self.phase + 2412) % 65536  # 37 us
         volts = VOLTS[self.car]
-        if self.phase > self.duty:
-            if volts > 0:
-                volts = -12 if self.diode else -volts
+        if self.phase > self.duty and volts > 0:
+            volts = -12 if self.diode else -volts
         self.noise = 150000 - self.noise if self.noise else 0
         return LOW * 1000 + (volts + 12) * (HIGH - LOW) * 125 // 3 + self.noise
 

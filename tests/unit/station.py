@@ -10,8 +10,8 @@ from scripted import Store
 
 NOON = 1787313600  # 2026-08-21T12:00:00Z
 MODULES = (
-    "authorization calls connectors connector_status core data_transfer diagnostics firmware_management keys "
-    "local_auth_list metering remote_trigger reservation schedules smart_charging timestamps transactions"
+    "authorization calls charging charging_profiles connectors connector_status core data_transfer diagnostics firmware_management id_tags identification keys "
+    "local_auth_list metering remote_trigger reservation schedules smart_charging timestamps transaction_messages transaction_record transactions"
 )
 
 
@@ -195,7 +195,7 @@ class Station:
         point = self.point = ChargePoint(self.outlets, Outbox(), self.clock)
         for i, outlet in enumerate(self.outlets):
             outlet.energy = self.energies[i]
-            outlet.on_change = lambda number=i + 1: point.call("connectors", "changed", number)
+            outlet.on_change = lambda number=i + 1: (point.on_change(number), self.settle())
         point.store, point.files, point.log, point.forget = self.store, self.files, self.log.append, forget
         point.configuration = Configuration(self.store, self.keys, self.log.append)
         point.session = self.session = Session(self.answers)
@@ -209,20 +209,27 @@ class Station:
         result, after = answer(self.point, action, payload)
         if after:
             after()
+        self.settle()
         return result
 
+    def settle(self):
+        """Have everything done that is due."""
+        while not self.point.fire():
+            pass
+
     def run(self, turns=20):
-        """Let the tasks run that the charge point has spawned."""
+        """Let the tasks run that the charge point has spawned, and what is due."""
 
         async def main():
             for _ in range(turns):
+                self.settle()
                 await asyncio.sleep_ms(0)
 
         asyncio.get_event_loop().run_until_complete(main())
 
     def card(self, tag):
         """A card is presented, and the central system answers if it is asked."""
-        self.point.call("connectors", "card", tag)
+        self.point.card(tag)
         self.run()
 
     def advance(self, seconds, power=0):
@@ -235,7 +242,7 @@ class Station:
                 outlet.drawn = getattr(outlet, "drawn", 0) + (power if outlet.closed else 0)
                 outlet.energy += outlet.drawn // 3600
                 outlet.drawn %= 3600
-            self.point.fire()
+            self.settle()
 
     def deliver(self, most=1000):
         """Deliver what the charge point has to say; return it as [(action, payload)]."""
@@ -253,6 +260,7 @@ class Station:
                     raise
                 result = None
             self.point.pop(result)
+            self.settle()
         return told
 
     def statuses(self):

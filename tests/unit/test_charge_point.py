@@ -90,8 +90,8 @@ class Timers(unittest.TestCase):
     def test_each_fires_once_when_it_is_due(self):
         station = Station()
         station.answers["Authorize"] = {"idTagInfo": {"status": "Invalid"}}
-        station.point.after(10, "connectors", "card", "A")
-        station.point.after(5, "connectors", "card", "B")
+        station.point.after(10, "identification", "card", "A")
+        station.point.after(5, "identification", "card", "B")
         station.advance(4)
         self.assertEqual(self.fired(station), [])
         station.advance(1)
@@ -101,8 +101,8 @@ class Timers(unittest.TestCase):
 
     def test_the_same_again_takes_the_place_of_the_earlier_one(self):
         station = Station()
-        station.point.after(5, "connectors", "card", "A")
-        station.point.after(8, "connectors", "card", "A")
+        station.point.after(5, "identification", "card", "A")
+        station.point.after(8, "identification", "card", "A")
         station.advance(7)
         self.assertEqual(self.fired(station), [])
         station.advance(5)
@@ -110,14 +110,14 @@ class Timers(unittest.TestCase):
 
     def test_one_that_was_cancelled_does_not_fire(self):
         station = Station()
-        station.point.after(5, "connectors", "card", "A")
-        station.point.cancel("connectors", "card", "A")
+        station.point.after(5, "identification", "card", "A")
+        station.point.cancel("identification", "card", "A")
         station.advance(10)
         self.assertEqual(self.fired(station), [])
 
     def test_fire_tells_how_long_there_is_nothing_to_do(self):
         station = Station()
-        station.point.after(30, "connectors", "card", "A")
+        station.point.after(30, "identification", "card", "A")
         self.assertEqual(station.point.fire(), 30)
         self.assertTrue(Station().point.fire() <= 3600)
 
@@ -170,7 +170,7 @@ class Charging(unittest.TestCase):
             for number in (1, 2):
                 await asyncio.sleep_ms(0)
                 self.assertEqual(ended, [])
-                station.point.call("connectors", "stop_now", station.point.connectors[number], "Other")
+                station.point.call("charging", "stop_now", station.point.connectors[number], "Other")
             await task
 
         asyncio.run(main())

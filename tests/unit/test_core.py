@@ -222,6 +222,7 @@ class RemoteStart(unittest.TestCase):
         result, after = answer(station.point, "RemoteStartTransaction", {"idTag": "TAG"})
         self.assertEqual((result, station.point.charging), ({"status": "Accepted"}, False))
         after()
+        station.settle()
         self.assertTrue(station.point.charging)
 
     def test_without_a_car_the_connector_waits_for_one(self):
@@ -308,7 +309,7 @@ class RemoteStart(unittest.TestCase):
         station = Station(AuthorizeRemoteTxRequests=True)
         station.outlets[0].becomes("B")
         station.call("RemoteStartTransaction", idTag="LATE")
-        station.point.call("connectors", "authorize", 1, "FIRST", None)
+        station.point.call("identification", "authorize", 1, "FIRST", None)
         station.run()
         self.assertEqual(station.point.connectors[1].transaction.tag, "FIRST")
         self.assertTrue("not free for LATE" in station.log[-1])

@@ -2,9 +2,12 @@ import asyncio
 import gc
 import unittest
 
+import hw.meter
 from electrics import HIGH, LOW, Contactor, Line, Wire
 from hw.evse import PERIOD, Evse, Outlet
 from hw.pilot import Pilot
+
+TOO_MUCH = "Car draws more than it is offered"
 
 
 class Meter:
@@ -15,6 +18,7 @@ class Meter:
         self.kept = self.rested = 0
 
     def current(self, now):
+        self.begun = now
         return self.milliamps
 
     def rest(self):
@@ -412,10 +416,28 @@ class FaultTest(Case):
         self.assertEqual(self.contactor.level, 1)
         self.turns(1)
         self.assertEqual(self.contactor.level, 0)
-        self.assertError("OverCurrentFailure", "Car draws more than it is offered")
+        self.assertError("OverCurrentFailure", TOO_MUCH)
         self.wire.car = "A"
         self.turns(4)
         self.assertError("NoError")
+
+    def test_a_coarse_meter_accuses_no_car_that_follows_in_time_and_finds_one_that_does_not(self):
+        for after in range(0, 5000, 450):
+            for follows in (True, False):
+                self.setUp()
+                self.outlet.meter = meter = hw.meter.Meter(0, 100, 1, 230, None, "meter1")
+                hw.meter.ticks_ms = lambda: self.now
+                work = after * 7360  # of this pulse so far, in W ms
+                self.charging(32)
+                for i in range(3000):  # 150 s
+                    if i == 600:
+                        self.outlet.permit(6)
+                    work += PERIOD * (1380 if i >= 700 and follows else 7360) * self.contactor.level
+                    if work >= 36000000:
+                        work -= 36000000
+                        meter.pulse(None)
+                    self.turns()
+                self.assertError(*(("NoError",) if follows else ("OverCurrentFailure", TOO_MUCH)))
 
     def test_the_gravest_of_several_faults_is_told(self):
         self.outlet.overcurrent.level = self.outlet.ground_fault.level = 1
@@ -464,7 +486,9 @@ class PartsTest(Case):
 
     def test_a_bare_outlet_charges(self):
         outlet = self.outlet
-        outlet.feedback = outlet.ground_fault = outlet.overcurrent = outlet.emergency = outlet.lock = outlet.meter = None
+        outlet.feedback = outlet.ground_fault = outlet.overcurrent = outlet.emergency = outlet.lock = outlet.meter = (
+            None
+        )
         self.evse.reader = None
         outlet.show("Charging")
         self.charging()

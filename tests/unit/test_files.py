@@ -2,6 +2,7 @@ import os
 import unittest
 
 import vfs
+
 from hw.files import Files
 
 SIZE = 1024  # of a block: all is smaller than on the chip
@@ -28,7 +29,7 @@ class Flash:
         if command == 5:
             return SIZE
         if command == 6:
-                self.erased += 1
+            self.erased += 1
         return 0
 
 
@@ -69,7 +70,8 @@ class OnFlash(unittest.TestCase):
     def test_names_are_those_of_a_folder(self):
         self.files.write("one", "1")
         self.files.write("folder/two", "2")
-        self.assertEqual((self.files.names(), self.files.names("folder"), self.files.names("no")), (["one"], ["two"], []))
+        names = [self.files.names(), self.files.names("folder"), self.files.names("no")]
+        self.assertEqual(names, [["one"], ["two"], []])
         self.files.remove("folder/two")
         self.assertEqual(self.files.names("folder"), [])
 

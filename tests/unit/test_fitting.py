@@ -208,7 +208,7 @@ class Test(unittest.TestCase):
             (connector(meter=35), "connector 1, meter is no object {…}"),
             (meter(type=None), 'connector 1, meter lacks "type"'),
             (meter(type="modbus"), 'connector 1, meter: "type" is modbus, there are pulse'),
-            (meter(type=["pulse"]), 'connector 1, meter: "type" is [\'pulse\'], there are pulse'),
+            (meter(type=["pulse"]), "connector 1, meter: \"type\" is ['pulse'], there are pulse"),
             (meter(pin=None), 'connector 1, meter lacks "pin"'),
             (meter(pin=26), 'connector 1, meter: "pin" takes pin 26, which is taken'),
             (meter(pulses_per_kwh=9), '"pulses_per_kwh" is 9, right is'),

@@ -127,6 +127,35 @@ class Sending(unittest.TestCase):
 
 
 class SendingAgain(unittest.TestCase):
+    def test_queue_may_keep_what_was_refused_and_others_are_sent_until_it_gives_it_again(self):
+        class Patient(Queue):
+            waits = False
+
+            def peek(self):
+                return None if self.waits else super().peek()
+
+            def pop(self, answer):
+                if answer is None:
+                    self.waits = True
+                else:
+                    super().pop(answer)
+
+        async def test():
+            patient = Patient({"number": 1})
+            async with Fixture(patient, Queue({"number": 2})) as (outbox, (central_system,)):
+                await central_system.accept()
+                unique_id, _ = await central_system.expect("DataTransfer")
+                central_system.say([4, unique_id, "InternalError", "later", {}])
+                self.assertEqual(await central_system.answer("DataTransfer", {}), {"number": 2})
+                await central_system.quiet(5)
+                patient.waits = False
+                outbox.wake()
+                self.assertEqual(await central_system.answer("DataTransfer", {}), {"number": 1})
+                await central_system.quiet(5)
+                self.assertEqual(patient.payloads, [])
+
+        run(test())
+
     def test_message_without_an_answer_is_sent_again_after_a_pause_identical(self):
         async def test():
             fixture = Fixture(Queue({"number": 1}, {"number": 2}), pause=20, second=3)

@@ -32,7 +32,16 @@ class Test(unittest.TestCase):
 
     def test_the_duty_cycle_says_the_current(self):
         # IEC 61851-1, Table A.7: 10 % are 6 A, 25 % 15 A, 53.3 % 32 A, 85 % 51 A, 89.2 % 63 A, 96 % 80 A.
-        for amps, percent in ((6, 10), (10, 16.67), (15, 25), (16.5, 27.5), (32, 53.33), (51, 85), (63, 89.2), (80, 96)):
+        for amps, percent in (
+            (6, 10),
+            (10, 16.67),
+            (15, 25),
+            (16.5, 27.5),
+            (32, 53.33),
+            (51, 85),
+            (63, 89.2),
+            (80, 96),
+        ):
             _, wire = pilot(amps=amps)
             self.assertTrue(abs(wire.duty / 655.35 - percent) < 0.01, (amps, wire.duty))
 

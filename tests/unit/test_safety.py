@@ -48,9 +48,8 @@ class Test(unittest.TestCase):
                     for faults in range(64):
                         case = SAMPLES[sample], SAMPLES[state], steady, ventilation, permitted, leaving, resting, faults
                         rule = judge(sample, state, *case[2:])
-                        if (
-                            rule[1] != expected_contactor(*case)
-                            or rule[2:] != expected_error(case[1], ventilation, faults)
+                        if rule[1] != expected_contactor(*case) or rule[2:] != expected_error(
+                            case[1], ventilation, faults
                         ):
                             wrong.append((case, rule))
         self.assertEqual(wrong[:5], [])

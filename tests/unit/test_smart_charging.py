@@ -42,7 +42,7 @@ def limits(station):
 
 def stop(station, number=1):
     connector = station.point.connectors[number]
-    station.point.call("connectors", "stop_now", connector, "Local")
+    station.point.call("charging", "stop_now", connector, "Local")
     station.outlets[number - 1].becomes("A")
 
 
@@ -157,6 +157,28 @@ class Limits(unittest.TestCase):
             step(station, 3600)
             self.assertEqual(limits(station), [6.0 if hour == 48 else None])
 
+    def test_what_cannot_be_read_is_tried_again_and_stops_nothing(self):
+        station = Station()
+        give(station, 1, [(0, 8), (600, 10)])
+        station.charge()
+        readable = station.files.lines
+
+        def lines(name):
+            if name == "profiles":
+                raise OSError(5, "flash")
+            return readable(name)
+
+        station.files.lines = lines
+        step(station, 600)
+        self.assertEqual(limits(station), [8.0])
+        self.assertTrue("can't be read" in station.log[-1])
+        stop(station)
+        self.assertIsNone(station.point.connectors[1].transaction)
+        station.charge()
+        station.files.lines = readable
+        step(station, 600)
+        self.assertEqual(limits(station), [10.0])
+
     def test_without_profiles_there_is_no_timer(self):
         station = Station()
         give(station, 1, 8)
@@ -169,7 +191,7 @@ def step(station, seconds):
     station.clock.passed += seconds
     if station.clock.seconds is not None:
         station.clock.seconds += seconds
-    station.point.fire()
+    station.settle()
 
 
 class Shared(unittest.TestCase):

@@ -35,6 +35,10 @@ CASES = (("plain", ""), *((kind, algorithm) for kind in list(KINDS)[1:] for algo
 ALGORITHMS = {"": "", "rsa": ", RSA", "ecdsa": ", ECDSA"}
 
 
+# The options of a desk for updated_while_charging().
+CAR: dict[str, Any] = {"connectors": 1, "configuration": {"UpdateWhileCharging": "download"}}
+
+
 class BenchError(Exception):
     """A measure could not be taken; the text says why."""
 
@@ -101,6 +105,26 @@ async def updated(running: Desk, kind: str = "plain") -> None:
     running.web.files = {FILE: KINDS[kind](running, running.update_file(NEW))}
     await running.registered()
     await running.update()
+    await until_installed(running)
+
+
+async def updated_while_charging(running: Desk, kind: str = "plain") -> None:
+    """As updated(), in a transaction that ends when the installation waits for that; for a desk with CAR."""
+    await running.registered()
+    await running.central.call(running.identity, "RemoteStartTransaction", {"idTag": "04A2B3C4", "connectorId": 1})
+    running.chip.plug()
+    await running.central.wait_for("StatusNotification", lambda payload: payload["status"] == "Charging")
+    await running.central.wait_for("MeterValues")
+    running.web.files = {FILE: KINDS[kind](running, running.update_file(NEW))}
+    await running.update()
+
+    def is_waiting() -> bool:
+        return any("The installation waits until charging ends" in line for line in running.lines)
+
+    await running.until(lambda: is_waiting() or chapter(running.story[-1]) in FINAL, "the end of the download")
+    if is_waiting():
+        stop = {"transactionId": max(running.central.transactions)}
+        await running.central.call(running.identity, "RemoteStopTransaction", stop)
     await until_installed(running)
 
 

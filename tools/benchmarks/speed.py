@@ -19,6 +19,7 @@ import build
 from benchmarks.row import Row, Show
 from benchmarks.setting import (
     ALGORITHMS,
+    CAR,
     CASES,
     answer,
     application,
@@ -28,18 +29,17 @@ from benchmarks.setting import (
     probed_desk,
     script,
     server_tls,
-    until_installed,
     updated,
+    updated_while_charging,
 )
 from central_system import SUBPROTOCOL, Frame
-from desk import FILE, FINAL, NEW, Desk, chapter
-from scenarios import KINDS
+from desk import FILE, NEW, Desk
 from simulator.chip import Timing
 from simulator.interpreter import Interpreter
 from webserver import Fault, WebServer
 
 KIB = 1024
-ROOMY = 160 * KIB
+ROOMY = 200 * KIB
 HEAP = 120 * KIB  # for the parts of the firmware without the rest
 FLASH = Timing(erase_ms=60, erase_64k_ms=200, write_ms_per_4k=6)
 IDLE, CHARGING = FLASH.erase_64k_ms + 10, FLASH.erase_ms + 10  # ms that the event loop may stand still
@@ -153,33 +153,13 @@ async def _stalls(
 ) -> dict[str, tuple[int, int]]:
     """Cause → the longest stall that it made in an update, in us, and what of that is the flash's."""
     extra = {**probed("probe_stalls"), "processor.mpy": script("processor")}
-    configuration = {"UpdateWhileCharging": "download"} if charging else {}
     options: dict[str, Any] = {"heap": ROOMY, "timing": FLASH, "tls": True, "speed": speed, "key": key_for(algorithm)}
-    async with probed_desk(interpreter, extra, configuration=configuration, **options) as desk:
-        await (_updated_while_charging if charging else updated)(desk, kind)
+    async with probed_desk(interpreter, extra, **(CAR if charging else {}), **options) as desk:
+        await (updated_while_charging if charging else updated)(desk, kind)
         longest: dict[str, tuple[int, int]] = {}
         for cause, us, in_flash in desk.results("stall"):
             longest[cause] = max(longest.get(cause, (0, 0)), (int(us), int(in_flash)))
         return longest
-
-
-async def _updated_while_charging(desk: Desk, kind: str) -> None:
-    """As updated(), in a transaction that ends when the installation waits for that."""
-    await desk.registered()
-    start = {"idTag": "04A2B3C4", "connectorId": 1}
-    await desk.central.call(desk.identity, "RemoteStartTransaction", start)
-    await desk.central.wait_for("StatusNotification", lambda payload: payload["status"] == "Charging")
-    desk.web.files = {FILE: KINDS[kind](desk, desk.update_file(NEW))}
-    await desk.update()
-
-    def is_waiting() -> bool:
-        return any("The installation waits until charging ends" in line for line in desk.lines)
-
-    await desk.until(lambda: is_waiting() or chapter(desk.story[-1]) in FINAL, "the end of the download")
-    if is_waiting():
-        stop = {"transactionId": max(desk.central.transactions)}
-        await desk.central.call(desk.identity, "RemoteStopTransaction", stop)
-    await until_installed(desk)
 
 
 async def calls(interpreter: Interpreter, show: Show) -> list[Row]:

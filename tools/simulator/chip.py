@@ -334,12 +334,21 @@ def _command(interpreter: Interpreter, heap: int) -> list[str]:
 
 # MicroPython keeps names in tables, each twice as large as the one before. A firmware brings about 600 names; those of
 # the simulator may be what makes it open the next table. So both sides are measured with as many.
+# The pins are objects on this heap; on an ESP32 they are in ROM.
 HEAP_IN_USE = """
 import gc
+{pins}
 for number in range(600):
     getattr(gc, "name%d" % number, None)
 gc.collect()
 print(gc.mem_alloc())
+"""
+PINS = """
+from machine import Pin
+pins = []
+for id in {}:
+    pins.append(Pin(id, Pin.IN))
+    pins[-1].irq()
 """
 
 
@@ -358,7 +367,8 @@ def _simulator_heap(interpreter: Interpreter, cache: Path, wires: tuple[tuple[in
     with tempfile.TemporaryDirectory() as folder:
         chip = Chip(Path(folder), interpreter, cache=cache)
         chip._wires = dict(wires)
-        chip.manufacture(b"", {"heap.py": HEAP_IN_USE.encode()})
+        pins = PINS.format(chip._wired_pins()) if wires else ""
+        chip.manufacture(b"", {"heap.py": HEAP_IN_USE.replace("{pins}", pins).encode()})
         chip._set_scene("power on")
-        taken = heap_in_use("-m", "launcher", "heap.py") - heap_in_use("-c", HEAP_IN_USE)
+        taken = heap_in_use("-m", "launcher", "heap.py") - heap_in_use("-c", HEAP_IN_USE.replace("{pins}", ""))
     return taken + taken // 32  # and its part of the garbage collector's tables

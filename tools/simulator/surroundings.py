@@ -167,7 +167,11 @@ class Surroundings:
         """W that the car draws."""
         if not (self.asks(connector) and self.contactor(connector)):
             return 0
-        amps = min(self._get(connector, wiring.AMPS) / 100, self.offered(connector) or 80)
+        amps, offered = self._get(connector, wiring.AMPS) / 100, self.offered(connector)
+        if offered:
+            amps = min(amps, offered)
+        elif not self._get(connector, wiring.HABITS) & wiring.STUBBORN:
+            return 0
         return amps * self._get(connector, wiring.VOLTAGE) * self._get(connector, wiring.PHASES)
 
     def energy(self, connector: int = 1) -> float:
@@ -183,6 +187,14 @@ class Surroundings:
     @property
     def _connectors(self) -> int:
         return self._wires.get(wiring.WIRED, 0)
+
+    def _wired_pins(self) -> list[int]:
+        """The pins that the firmware makes objects of."""
+        words = [wiring.STOP]
+        for number in range(self._connectors):
+            first = wiring.CONNECTOR + number * wiring.LENGTH
+            words += range(first + wiring.PWM_PIN, first + wiring.LOCK + 1)
+        return [self._wires[word] for word in words if self._wires[word] >= 0]
 
     def _level(self, connector: int, role: int) -> bool:
         pin = self._get(connector, role)

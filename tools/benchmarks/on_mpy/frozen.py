@@ -27,9 +27,11 @@ def _measure():
         except ImportError:
             pass  # the launcher's or the chip's own, gone by now
     before = _used()
+    micropython.qstr_info()
     for name in lists["ours"]:
         __import__(name)
     loaded = _used() - before
+    micropython.qstr_info()
     micropython.opt_level(3)
     executed = 0
     kept = [None] * len(lists["ours"])

@@ -10,7 +10,7 @@ import micropython
 class _Empty:
     """Stands for a module of the chip."""
 
-    NVS = Partition = Pin = WDT = None
+    ADC = NVS = PWM = Partition = Pin = UART = WDT = None
 
 
 for _name in ("esp32", "machine", "network"):

@@ -6,11 +6,14 @@ import gc
 import sys
 import time
 
+import micropython
+
 _peak = 0
 
 
 def begin():
-    """Nothing to do."""
+    """Tell what names take before the application."""
+    micropython.qstr_info()
 
 
 def imported():
@@ -27,6 +30,7 @@ def forgetting():
     if used > _peak:
         _peak = used
         print("@peak", used, ",".join(sys.modules))
+        micropython.qstr_info()
     return used
 
 
