@@ -11,7 +11,7 @@ from .pilot import Pilot
 # By chip (of the image header; 0 is the ESP32): the pins of ADC1. ADC2 gives nothing while there is Wi-Fi.
 _ADC1 = {0: (32, 39), 2: (1, 10), 5: (0, 4), 9: (1, 10), 13: (0, 6)}
 _FLASH = range(6, 12)  # the ESP32's pins for its flash
-_INPUT_ONLY = 34  # from there on the ESP32's pins have neither output nor pull-down
+_INPUT_ONLY = range(34, 40)  # the ESP32's pins with neither output nor pull-down
 _TX = (1, 10, 17)  # the ESP32's UARTs, whether wanted or not
 
 
@@ -116,7 +116,7 @@ class Part:
         number = self.claim(field, needed)
         if number is None:
             return None
-        if self.chip == 0 and number >= _INPUT_ONLY:
+        if self.chip == 0 and number in _INPUT_ONLY:
             self.fail(field, "is pin %d, which can only be an input" % number)
         return self.make(field, Pin, number, Pin.OUT, value=value)
 
@@ -125,7 +125,7 @@ class Part:
         number = self.claim(field, needed)
         if number is None:
             return None
-        if self.chip == 0 and number >= _INPUT_ONLY:
+        if self.chip == 0 and number in _INPUT_ONLY:
             return self.make(field, Pin, number, Pin.IN)
         return self.make(field, Pin, number, Pin.IN, Pin.PULL_DOWN)
 

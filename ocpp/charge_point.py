@@ -120,17 +120,18 @@ class ChargePoint:
         return 0
 
     def event(self, module, function, *arguments):
-        """call() for what nobody waits for: an error is logged, and the charger goes on.
+        """call() for what nobody waits for: whatever fails is logged, and the charger goes on.
 
         For want of memory nothing gets lost: it is tried again.
         """
         try:
             self.call(module, function, *arguments)
-        except (OSError, ValueError) as error:
-            self.log("%s.%s: %s" % (module, function, error))
         except MemoryError as error:
             self.log("%s.%s is tried again: %s" % (module, function, error))
             self.after(1, module, function, *arguments)
+        except Exception as error:
+            self.log("%s.%s failed" % (module, function))
+            self.log(error)
 
     def on_change(self, number):
         """An outlet has something new: the car's state, the contactor, a fault. It is looked at in run()."""
@@ -147,8 +148,8 @@ class ChargePoint:
     async def _guard(self, coroutine):
         try:
             await coroutine
-        except (OSError, ValueError, MemoryError) as error:
-            self.log(str(error))
+        except Exception as error:
+            self.log(error)
 
     # ---- for an update
 

@@ -59,12 +59,17 @@ def end(charge_point, connector, reason, tag=None):
         return
     connector.transaction = None
     _keep(charge_point, connector)
+    _end(charge_point, transaction.number, None, _energy(connector), reason, tag)
+
+
+def _end(charge_point, number, time, energy, reason, tag=None):
+    """Record the end of a transaction, in place of the reserve if need be. time: None for now."""
     for in_the_way in (None, _RESERVE):
         try:
             if in_the_way:
                 charge_point.files.remove(in_the_way)
             record = Record(charge_point)
-            _stop(record, transaction.number, record.now(), _energy(connector), reason, tag)
+            _stop(record, number, record.now() if time is None else time, energy, reason, tag)
             return
         except (OSError, MemoryError) as error:
             why = error
@@ -203,30 +208,28 @@ def resume(charge_point, reason="PowerLoss"):
     They end with the time and the energy noted last, or with what the meter says now if that is more: it measures
     nothing between transactions, and may have been made durable later than the note.
     """
-    files = charge_point.files
-    record = Record(charge_point)
-    record.clean()
-    first = record.first
-    while first < record.next and not files.read(MESSAGE % first):
-        first += 1
-    charge_point.unsent = record.next - first
-    if not charge_point.unsent and not record.running:
-        record.last = 0
-        record.dates = []
-    if record.due or record.base != record.last:
-        record.due = 0
-        record.base = record.last
-        record.save()
     try:
-        for number, index, time, _, _ in list(record.running):
+        record = Record(charge_point)
+        record.clean()
+        first = record.first
+        while first < record.next and not charge_point.files.read(MESSAGE % first):
+            first += 1
+        charge_point.unsent = record.next - first
+        pending = charge_point.unsent or record.running
+        for number, index, time, _, _ in record.running:
             charge_point.log("a reset has ended the transaction on connector %d" % index)
-            _stop(record, number, time, _energy(_connector(charge_point, index)), reason)
-    except OSError as error:
-        charge_point.log("StopTransaction can't be recorded: %s" % error)  # begin() or note() makes up for it
-    try:
+            _end(charge_point, number, time, _energy(_connector(charge_point, index)), reason)
+        record = Record(charge_point)
+        if not pending:
+            record.last = 0
+            record.dates = []
+        if record.due or record.base != record.last:
+            record.due = 0
+            record.base = record.last
+            record.save()
         _reserve(charge_point)
     except OSError as error:
-        charge_point.log("there is no room for transactions: %s" % error)
+        charge_point.log("transactions can't be recorded, the file system fails: %s" % error)
 
 
 def _reserve(charge_point):

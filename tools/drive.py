@@ -189,7 +189,7 @@ class Driver:
                 self.desk.central.drop(self.desk.identity)
         elif state == "down":
             self.screen.event(
-                "desk", "What is connected stays so: end it at your central system. There is no way back."
+                "desk", "What is connected stays connected; the charger cannot connect anew."
             )
 
     async def power(self, cut: str) -> None:

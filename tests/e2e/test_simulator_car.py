@@ -118,19 +118,19 @@ def start(tmp_path: Path, interpreter: Interpreter) -> Start:
 async def test_a_car_goes_through_the_states_and_charges(start: Start) -> None:
     async with start() as charger:
         await charger.says("[12, -12] [0, 0, 0, 1]")
-        charger.chip.plug(wants=200)
+        charger.chip.plug(wants=50)
         await charger.says("[9, -12] [0, 0, 0, 1]")
         await charger.says("[6, -12] [1, 0, 0, 1]")
         assert charger.chip.contactor()
         assert charger.chip.offered() == 16
         await charger.until(lambda: charger.chip.power())
         assert charger.chip.power() == 16 * 230
-        await charger.until(lambda: charger.chip.taken() == 200)
+        await charger.until(lambda: charger.chip.taken() == 50)
         await charger.until(lambda: charger.said[-1] == "[9, -12] [0, 0, 0, 1]")
         assert (charger.chip.asks(), charger.chip.contactor(), charger.chip.power()) == (False, False, 0)
         charger.chip.unplug()
         await charger.until(lambda: charger.said[-1] == "[12, -12] [0, 0, 0, 1]")
-        assert charger.chip.energy() == 200
+        assert charger.chip.energy() == 50
 
 
 @pytest.mark.parametrize("amps", [0, 6, 10, 16, 32, 48])

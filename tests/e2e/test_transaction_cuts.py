@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from simulator.recording import PowerCut, Recording
 from slots import REPL, SLOTS, Flash, with_modules
 
 EVERY = 11  # the suite tries the cuts at one operation in so many; a prime
+EVERY_OF_FILES = 29
 PATIENCE = 60
 MODULES = [
     "hw/files.py",
@@ -229,6 +231,36 @@ print("END")
 )
 
 
+WRITING = (
+    SURROUNDINGS
+    + """
+def pieces(number, count):
+    for _ in range(count):
+        yield "%d piece\\n" % number
+
+def write(point, number):
+    # small and large, as it is and in pieces
+    count = 5 if number & 1 else 800
+    text = "%d whole\\n" % number * count
+    point.files.write("folder/text", pieces(number, count) if number & 2 else text)
+
+for number in range(12):
+    do("write", write, number)
+do("remove", lambda point: point.files.remove("folder/text"))
+print("END")
+"""
+)
+READING = (
+    SURROUNDINGS
+    + """
+print(json.dumps(["names", 0, 0, point.files.names("folder")]))
+lines = list(point.files.lines("folder/text"))
+print(json.dumps(["text", 0, 0, [sorted(set(lines)), len(lines)]]))
+print("END")
+"""
+)
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that the charge point did: between which flash operations, and what came of it."""
@@ -334,6 +366,37 @@ def check_power_loss(recorded: list[Any], lost: list[Any], most: int) -> None:
             assert message[1]["meterStop"] >= energies[message[1]["transactionId"]]
 
 
+def after_cuts(recording: Recording, chosen: range, text: str) -> Iterator[tuple[PowerCut, bytes]]:
+    """Yield the chosen power cuts, each with its flash, that has another program in its slot."""
+    slot = with_modules(text, *MODULES)
+    for cut in recording.power_cuts(chosen):
+        flash = bytearray(cut.flash)
+        flash[SLOTS[0] : SLOTS[0] + len(slot)] = slot
+        yield cut, bytes(flash)
+
+
+async def test_a_power_cut_leaves_a_file_as_it_was_or_as_it_was_to_be(
+    tmp_path: Path, interpreter: Interpreter, everything: bool
+) -> None:
+    writes = (await run(tmp_path, interpreter, program(WRITING), record=True)).events
+    recording = Recording(tmp_path)
+    chosen = range(writes[0].before + 1, len(recording.operations) + 1, 1 if everything else EVERY_OF_FILES)
+    for cut, flash in after_cuts(recording, chosen, READING):
+        names, text = (await run(tmp_path, interpreter, flash)).events
+        event = next(event for event in writes if event.before < cut.operation <= event.after)
+        number = writes.index(event)
+        expected = [content(number - 1), content(number)]
+        assert text.result in expected, f"{cut.how} {cut.operation}: {text.result} instead of {expected}"
+        assert names.result in ([], ["text"])
+
+
+def content(number: int) -> list[Any]:
+    """Return the different lines of the file of WRITING, and how many lines it has; the last step removes it."""
+    if not 0 <= number < 12:
+        return [[], 0]
+    return [[f"{number} {'piece' if number & 2 else 'whole'}"], 5 if number & 1 else 800]
+
+
 async def test_a_power_cut_costs_no_message_of_a_transaction(
     tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,11 +404,8 @@ async def test_a_power_cut_costs_no_message_of_a_transaction(
     recording = Recording(tmp_path)
     begun = next(event.before for event in hour if event.kind == "add")
     chosen = range(begun + 1, len(recording.operations) + 1, 1 if everything else EVERY)
-    recovery = with_modules(RECOVERY, *MODULES)
-    for cut in recording.power_cuts(chosen):
-        flash = bytearray(cut.flash)
-        flash[SLOTS[0] : SLOTS[0] + len(recovery)] = recovery
-        outcome = await run(tmp_path, interpreter, bytes(flash))
+    for cut, flash in after_cuts(recording, chosen, RECOVERY):
+        outcome = await run(tmp_path, interpreter, flash)
         try:
             check(hour, cut, outcome.events)
         except AssertionError as error:

@@ -174,7 +174,7 @@ class Test(unittest.TestCase):
             (connector(max_current=None), 'connector 1 lacks "max_current"'),
             (connector(contactor=34), 'connector 1: "contactor" is pin 34, which can only be an input'),
             (connector(led=36), 'connector 1: "led" is pin 36, which can only be an input'),
-            (connector(contactor=99), 'connector 1: "contactor" is pin 99, which can only be an input'),
+            (connector(contactor=99), 'connector 1: "contactor" is wrong: invalid pin'),
             (connector(contactor=20), 'connector 1: "contactor" is wrong: invalid pin'),
             (connector(feedback=99), 'connector 1: "feedback" is wrong: invalid pin'),
             (connector(contactor="26"), 'connector 1: "contactor" is 26, right is the number of a pin'),

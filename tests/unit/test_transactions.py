@@ -499,6 +499,36 @@ class Full(unittest.TestCase):
             self.assertEqual(told[:2], [("StartTransaction", None), ("StopTransaction", 50)])
             self.assertEqual(len(told), 3 if step == "begin" else 2)
 
+    def test_reserve_makes_room_for_the_end_after_a_power_cut_too(self):
+        charger = Charger()
+        charger.begin()
+        remove = charger.files.remove
+
+        def remove_and_make_room(name):
+            remove(name)
+            charger.files.full = charger.files.full and name != "reserve"
+
+        charger.files.full = True
+        charger.files.remove = remove_and_make_room
+        charger.reset()
+        self.assertEqual(charger.actions(), ["StartTransaction", "StopTransaction"])
+
+    def test_file_system_that_fails_does_not_stop_the_charger(self):
+        charger = Charger()
+        charger.begin()
+        read = charger.files.read
+
+        def failing(name):
+            raise OSError(5, "EIO")
+
+        charger.files.read = failing
+        charger.point.call("transactions", "resume")
+        self.assertTrue(charger.log_has("the file system fails"))
+        self.assertFalse(charger.begin())
+        charger.files.read = read
+        charger.reset()
+        self.assertEqual(charger.actions(), ["StartTransaction", "StopTransaction"])
+
     def test_answer_that_can_not_be_recorded_changes_nothing(self):
         charger = Charger()
         charger.begin()
