@@ -34,18 +34,30 @@ def pulse(part, phases, voltage, store, key):
 
 def rdm6300(part):
     """Make a reader: {"type": "rdm6300", "uart", "rx"}."""
-    from .reader import Reader
+    from .rdm6300 import Rdm6300
 
     part.know("type", "uart", "rx")
+    return Rdm6300(_uart(part, 9600))
+
+
+def serial(part):
+    """Make a reader: {"type": "serial", "uart", "rx", "baudrate"}; its baud rate is 9600 if it isn't there."""
+    from .line_reader import LineReader
+
+    part.know("type", "uart", "rx", "baudrate")
+    return LineReader(_uart(part, part.number("baudrate", 1200, 115200, 9600)))
+
+
+def _uart(part, baudrate):
     number = part.number("uart", 1, 2)
     rx = part.claim("rx", True)
     if part.chip == 0:
         part.claim("uart", True, _TX[number])
-    return Reader(part.make("rx", UART, number, baudrate=9600, rx=rx, rxbuf=256))
+    return part.make("rx", UART, number, baudrate=baudrate, rx=rx, rxbuf=256)
 
 
 METERS = {"pulse": pulse}
-READERS = {"rdm6300": rdm6300}
+READERS = {"rdm6300": rdm6300, "serial": serial}
 
 
 class Part:

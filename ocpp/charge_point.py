@@ -12,6 +12,7 @@ from .rpc import until
 
 _MOST_CHANGED = const(16)  # StatusNotifications that wait to be sent
 _LONGEST_WAIT = const(3600)  # seconds
+_SHIFT = const(5)  # seconds by which the clock may be corrected without that anything is computed anew
 
 
 class Connector:
@@ -21,7 +22,8 @@ class Connector:
     parentIdTag that are authorized and wait for a car. finished: the car that is plugged in has been charged, or nobody
     has identified in time. ending: (Reason, idTag) of a transaction that ends when the contactor has opened.
     reservation: [reservationId, idTag, parentIdTag, expiry] or None. limit: amps by the charging profiles, None: any.
-    profiles: its TxProfiles. suspended: energy is withheld from the transaction. told: (status, error, info) as it was reported last.
+    profiles: its TxProfiles. suspended: energy is withheld from the transaction. news: (status, error, info) as it is,
+    told: as it was reported last.
     """
 
     def __init__(self, number, outlet):
@@ -33,6 +35,7 @@ class Connector:
         self.info = self.transaction = self.tag = self.parent = self.ending = self.reservation = self.limit = None
         self.plugged = self.finished = self.suspended = False
         self.told = self.profiles = None
+        self.news = self.status, self.error, None
 
 
 class Transaction:
@@ -71,6 +74,7 @@ class ChargePoint:
         self.free = asyncio.Event()  # a transaction has ended
         self.refusals = 0
         self._head = None
+        self._shift = 0  # seconds from the uptime to Unix time, when it was looked at last
         self._timers = []  # [uptime, module, function, arguments]
         self._news = asyncio.Event()
         outbox.add(self)
@@ -165,10 +169,14 @@ class ChargePoint:
             await self.free.wait()
 
     async def stop_charging(self, reason):
-        """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash."""
+        """End every transaction, for a Reason (7.36): on return no contactor is closed, StopTransaction is on flash.
+
+        Cars have a few seconds to stop drawing, so that no contactor opens under load.
+        """
         for connector in self.connectors:
             if connector.transaction:
-                self.call("charging", "stop_now", connector, reason)
+                self.call("charging", "stop", connector, reason)
+        await self.until_free()
 
     def hold(self):
         """Take the connectors out of service for an update, each as soon as it is free; a reset puts them back, too."""
@@ -197,6 +205,12 @@ class ChargePoint:
         self.changed.clear()
         for connector in self.connectors:
             self.report(connector.number)
+        now = self.clock.now()
+        shift = now and now - self.clock.uptime()
+        if shift and abs(shift - self._shift) > _SHIFT:
+            self._shift = shift
+            self.after(0, "smart_charging", "apply")
+            self.after(0, "metering", "resume")
 
     def peek(self):
         """Return the message that is to be sent next, the same until pop(); None if there is none."""

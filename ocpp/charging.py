@@ -121,10 +121,14 @@ def overdrawn(charge_point, number):
 
 
 async def reset(charge_point, kind, restart):
-    """End every transaction, give the central system a while to hear of it after a soft Reset, and restart (5.14)."""
-    await charge_point.stop_charging(kind + "Reset")
-    for _ in range(0 if kind == "Hard" else _PATIENCE):
-        if not charge_point.unsent:
-            break
-        await asyncio.sleep(1)
+    """End every transaction and restart; after a soft Reset the central system has a while to hear of it first (5.14)."""
+    if kind == "Hard":
+        for connector in charge_point.connectors:
+            stop_now(charge_point, connector, "HardReset")
+    else:
+        await charge_point.stop_charging("SoftReset")
+        for _ in range(_PATIENCE):
+            if not charge_point.unsent:
+                break
+            await asyncio.sleep(1)
     await restart()

@@ -32,6 +32,8 @@ def set_operative(charge_point, connector, operative):
     charge_point.store.set(_INOPERATIVE, json.dumps(off).encode())
     for one in affected:
         one.operative = operative
+        if operative and one.outlet:
+            one.outlet.clear()  # the operator has seen to it
     clear(charge_point)
 
 
@@ -142,14 +144,17 @@ def refresh(charge_point, connector):
         charge_point.call("reservation", "drop", connector)  # 5.13
     if connector.outlet:
         connector.outlet.show(status)
-    if (status, connector.error, connector.info) == (connector.told or (connector.status, "NoError", None)):
-        connector.status = status
+    news = status, connector.error, connector.info
+    if news == connector.news:
         return
+    connector.news = news
     for between in connector_status.path(connector.status, status)[:-1]:
         connector.status = between
         _report(charge_point, connector)
     connector.status = status
     _report(charge_point, connector)
+    words = [word for word in news if word not in (None, "NoError")]
+    charge_point.log("Connector %d: %s" % (connector.number, ", ".join(words)))
 
 
 def _report(charge_point, connector):
@@ -164,6 +169,5 @@ def _report(charge_point, connector):
 def lasted(charge_point, number):
     """The status of a connector has not changed for MinimumStatusDuration."""
     connector = charge_point.connectors[number]
-    news = connector.status, connector.error, connector.info
-    if charge_point.session.registered and news != connector.told:
+    if charge_point.session.registered and connector.news != connector.told:
         charge_point.report(number)

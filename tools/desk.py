@@ -67,7 +67,7 @@ CONNECTORS: list[dict[str, Any]] = [
     # Pins are scarce: this one has no inputs for faults of its own, no LED and no lock.
     {"pilot": {"pwm": 15, "adc": 37, "mv": PILOT_MV}, "contactor": 12, "meter": {**METER, "pin": 38}, **RATED},
 ]
-SHARED = {"reader": {"type": "rdm6300", "uart": 2, "rx": 16}, "emergency_stop": 36}
+SHARED = {"reader": {"type": "serial", "uart": 2, "rx": 16}, "emergency_stop": 36}
 
 
 class Desk:

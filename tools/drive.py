@@ -161,7 +161,7 @@ class Driver:
         await self.seconds(PAUSE)
 
     async def card(self, tag: str, connector: str = "") -> None:
-        """TAG [connector]: hold a card at the reader, up to ten hexadecimal digits; the charger has one reader"""
+        """TAG [connector]: hold a card at the reader, 1 to 20 printable characters; the charger has one reader"""
         if connector:
             self.desk.chip.is_plugged(number(connector))  # ValueError for a connector that there is not
         self.desk.chip.card(tag)

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-import oca
-from oca import TAG, Charger
+from oca import SPEED, STRANGER, TAG, TRANSACTIONS, Charger
 from simulator.interpreter import Interpreter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +29,6 @@ READ_ONLY = (
     "ReserveConnectorZeroSupported ChargeProfileMaxStackLevel ChargingScheduleAllowedChargingRateUnit "
     "ChargingScheduleMaxPeriods MaxChargingProfilesInstalled"
 )
-FAULTS = ("GroundFailure", "OverCurrentFailure", "PowerSwitchFailure")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,7 +49,7 @@ async def charger(shared: Charger) -> AsyncIterator[Charger]:
 def gap(charger: Charger, first: int, second: int, action: str) -> float:
     """Seconds of the charger's time between two calls of it, as the central system saw them."""
     times = [frame.time for frame in charger.central.frames[charger.mark :] if frame.asks(action)]
-    return (times[second] - times[first]).total_seconds() * oca.SPEED
+    return (times[second] - times[first]).total_seconds() * SPEED
 
 
 async def test_a_cold_boot_is_repeated_after_the_interval_until_it_is_accepted(charger: Charger) -> None:
@@ -163,7 +161,7 @@ async def test_every_key_of_the_profiles_is_there_and_can_be_changed_or_not_as_t
     assert {key for key in CHANGEABLE.split() if readonly[key]} == set()
     assert {key for key in READ_ONLY.split() if not readonly[key]} == set()
     assert readonly.keys() >= set(EITHER.split())
-    assert {entry["key"]: entry["value"] for entry in everything}["NumberOfConnectors"] == "1"
+    assert {entry["key"]: entry.get("value") for entry in everything}["NumberOfConnectors"] == "1"
     some = await charger.call("GetConfiguration", key=["HeartbeatInterval", "NoSuchKey"])
     assert [entry["key"] for entry in some["configurationKey"]] == ["HeartbeatInterval"]
     assert some["unknownKey"] == ["NoSuchKey"]
@@ -211,12 +209,30 @@ async def test_a_connector_is_unlocked_with_and_without_a_transaction(charger: C
     assert charger.statuses() == ["Preparing", "Charging", "Finishing", "Available"]
 
 
-async def test_a_lock_that_must_not_open_says_unlock_failed(charger: Charger) -> None:
-    """The contactor's contacts are welded: what is plugged in has mains voltage."""
+async def weld(charger: Charger) -> None:
+    """Have the contactor's contacts weld while a car charges; that is noticed when they should open."""
     await charger.charge()
     charger.chip.fault("PowerSwitchFailure")
-    await charger.stop_by_fault("Other")
+    await charger.card()
+    await charger.until_status("Faulted")
+    assert charger.chip.contactor()
+
+
+async def repair(charger: Charger) -> None:
+    """Change the contactor; the charger is switched off meanwhile, and it would not trust the old one again before."""
+    charger.chip.unplug()
+    charger.chip.clear()
+    await charger.settled()
+    assert charger.statuses()[-1] == "Faulted"
+    await charger.ask("Reset", type="Hard")
+    await charger.until_status("Available")
+
+
+async def test_a_lock_that_must_not_open_says_unlock_failed(charger: Charger) -> None:
+    """The contactor's contacts are welded: what is plugged in has mains voltage."""
+    await weld(charger)
     await charger.ask("UnlockConnector", "UnlockFailed", connectorId=1)
+    await repair(charger)
 
 
 async def test_what_has_no_lock_cannot_be_unlocked(charger: Charger) -> None:
@@ -259,24 +275,28 @@ async def test_with_a_transaction_it_goes_out_of_service_when_that_has_ended(cha
 # --------------------------------------------------------------------------------------------------------------- faults
 
 
-@pytest.mark.parametrize("code", FAULTS)
+@pytest.mark.parametrize("code", ["GroundFailure", "OverCurrentFailure"])
 async def test_a_fault_ends_a_transaction_and_nobody_charges_until_it_is_repaired(charger: Charger, code: str) -> None:
     await charger.charge()
     charger.chip.fault(code)
     stop = await charger.stop_by_fault("Other")
-    if code != "PowerSwitchFailure":
-        charger.check(charger.messages("StartTransaction")[0], stop, reason="Other")
+    charger.check(charger.messages("StartTransaction")[0], stop, reason="Other")
     assert f"1 Faulted {code}" in charger.story("StatusNotification")
     await charger.ask("RemoteStartTransaction", "Rejected", idTag=TAG, connectorId=1)
-    await charger.card(oca.STRANGER)
+    await charger.card(STRANGER)
     await charger.logged("no connector is free")
-    assert charger.story(*oca.TRANSACTIONS) == [f"Start {TAG}", "Stop Other"]
-    charger.chip.unplug()
+    assert charger.story(*TRANSACTIONS) == [f"Start {TAG}", "Stop Other"]
     charger.chip.clear()
-    if code == "PowerSwitchFailure":  # somebody has to look at that contactor: it takes a reset
-        await charger.ask("Reset", type="Hard")
-        await charger.restarted()
+    charger.chip.unplug()
     await charger.until_status("Available")
+
+
+async def test_a_contactor_that_does_not_open_is_a_fault_until_it_is_repaired(charger: Charger) -> None:
+    await weld(charger)
+    stop = await charger.message("StopTransaction")
+    assert (stop["idTag"], stop.get("reason", "Local")) == (TAG, "Local")
+    assert charger.story("StatusNotification")[-1] == "1 Faulted PowerSwitchFailure"
+    await repair(charger)
 
 
 async def test_the_emergency_stop_ends_a_transaction(charger: Charger) -> None:
@@ -297,6 +317,7 @@ async def test_a_shorted_pilot_is_a_warning_that_interrupts_a_transaction(charge
     charger.chip.fault("EVCommunicationError")
     await charger.until(lambda: not charger.chip.contactor(), "the contactor is open")
     await charger.message("StatusNotification", errorCode="EVCommunicationError")
+    assert "Available" not in charger.statuses()
     assert charger.statuses()[-1] in ("SuspendedEV", "SuspendedEVSE")
     charger.chip.clear()
     await charger.until_status("Charging")
@@ -312,7 +333,7 @@ async def test_a_faulted_charger_starts_nothing(charger: Charger) -> None:
     await charger.card()
     await charger.logged("no connector is free")
     await charger.ask("RemoteStartTransaction", "Rejected", idTag=TAG)
-    assert charger.story(*oca.TRANSACTIONS) == []
+    assert charger.story(*TRANSACTIONS) == []
     assert not charger.chip.contactor()
 
 
@@ -350,6 +371,7 @@ async def test_each_message_can_be_triggered(charger: Charger) -> None:
             charger.seconds(value["timestamp"])
             assert {sample["context"] for sample in value["sampledValue"]} == {"Trigger"}
             assert "transactionId" not in payload
+    await charger.settled()  # all is reported after BootNotification
     charger.begin()
     await charger.ask("TriggerMessage", requestedMessage="StatusNotification")
     await charger.message("StatusNotification", 2)

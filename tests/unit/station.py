@@ -106,6 +106,9 @@ class Outlet:
     def unlock(self):
         return self.lock
 
+    def clear(self):
+        pass
+
     def show(self, status):
         self.shown = status
 

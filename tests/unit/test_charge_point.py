@@ -149,7 +149,15 @@ class Charging(unittest.TestCase):
         station.charge(1, "A")
         station.charge(2, "B")
         station.deliver()
-        asyncio.run(station.point.stop_charging("Reboot"))
+        for outlet in station.outlets:
+            outlet.permit = lambda amps, outlet=outlet: outlet.becomes("B" if amps < 6 else "C")  # a willing car
+
+        async def main():
+            task = asyncio.create_task(station.point.run())
+            await station.point.stop_charging("Reboot")
+            task.cancel()
+
+        asyncio.run(main())
         self.assertFalse(station.point.charging)
         self.assertFalse(any(outlet.closed for outlet in station.outlets))
         stops = [payload["reason"] for action, payload in station.deliver() if action == "StopTransaction"]

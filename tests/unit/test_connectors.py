@@ -332,6 +332,7 @@ class Any(unittest.TestCase):
             for step in range(300):
                 seed = (seed * 1103515245 + 12345) & 0x3FFFFFFF
                 what, number = seed >> 8 & 15, seed >> 16 & 1
+                station.log.clear()
                 outlet = station.outlets[number]
                 if what < 6:
                     outlet.becomes("ABCDBC"[what] if outlet.state != "A" or what < 2 else "B")

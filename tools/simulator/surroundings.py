@@ -27,6 +27,7 @@ class Surroundings:
 
     folder: Path
     _wires: Mapping[int, int] = {}  # word -> value
+    _reader = "serial"
 
     # ----------------------------------------------------------------------------------------------------------- wiring
 
@@ -36,9 +37,12 @@ class Surroundings:
         The firmware finds an electric car's pilot, a meter, a contactor … at those pins.
         """
         connectors = config.get("connectors", ())[: wiring.CONNECTORS]
+        reader = config.get("reader", {})
+        self._reader = reader.get("type")
         self._wires = {
             wiring.WIRED: len(connectors),
-            wiring.READER: _pin(config.get("reader", {}).get("rx")),
+            wiring.READER: _pin(reader.get("rx")),
+            wiring.BAUDRATE: reader.get("baudrate", 9600),
             wiring.STOP: _pin(config.get("emergency_stop")),
         }
         for number, connector in enumerate(connectors):
@@ -106,12 +110,16 @@ class Surroundings:
         self._set(connector, wiring.PLUG, self._get(connector, wiring.PLUG) + 1)
 
     def card(self, tag: str) -> None:
-        """Hold a card at the reader for half a second. tag: up to ten hexadecimal digits."""
+        """Hold a card at the reader for half a second.
+
+        tag: 1 to 20 printable characters, or up to ten hexadecimal digits for an RDM6300.
+        """
         if self._wires.get(wiring.READER, -1) < 0:
             raise ValueError("there is no card reader")
-        frame = _frame(tag)
+        frame = _frame(tag) if self._reader == "rdm6300" else _line(tag)
         with self._state() as page:
-            page.set((wiring.FIRST + 4 * wiring.FRAME, "<16s"), frame)
+            page.set((wiring.FIRST + 4 * wiring.FRAME, "<24s"), frame)
+            page.set(_field(wiring.FRAME_LENGTH), len(frame))
             page.set(_field(wiring.CARDS), page.get(_field(wiring.CARDS)) + 1)
 
     # ----------------------------------------------------------------------------------------------------------- faults
@@ -230,6 +238,13 @@ def _field(word: int) -> tuple[int, str]:
 def _pin(number: object) -> int:
     """A pin of config.json, -1 for none; the firmware is who complains about a wrong one."""
     return number if isinstance(number, int) and 0 <= number < wiring.PINS else -1
+
+
+def _line(tag: str) -> bytes:
+    """What a reader sends for a card that sends lines."""
+    if not (0 < len(tag) <= 20 and tag.isascii() and tag.isprintable()):
+        raise ValueError(f"a card has 1 to 20 printable characters, which {tag} has not")
+    return tag.encode() + b"\r\n"
 
 
 def _frame(tag: str) -> bytes:

@@ -17,8 +17,10 @@ READER = 11  # pin of the card reader's line, -1 without one
 STOP = 12  # pin of the emergency stop's loop, -1 without one
 PRESSED = 13  # 1: the loop is open
 CARDS = 14  # how many cards were presented so far
-FRAME = 15  # what the reader sends for the last one, in 16 bytes
-CONNECTOR = 20  # the first one's words
+BAUDRATE = 15  # of the reader's line
+FRAME_LENGTH = 16  # bytes that the reader sends for the last card
+FRAME = 17  # these bytes, at most 24
+CONNECTOR = 24  # the first one's words
 LENGTH = 32  # words of each connector
 
 # Words of a connector. By the desk, pins first; -1: not wired.

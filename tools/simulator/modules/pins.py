@@ -5,12 +5,14 @@ import time
 from car import cars, page, words
 from wiring import (
     ADC_PIN,
+    BAUDRATE,
     CARDS,
     CONTACTOR,
     FAULTS,
     FEEDBACK,
     FIRST,
     FRAME,
+    FRAME_LENGTH,
     GROUND_FAULT,
     LEAKING,
     LEVELS,
@@ -30,7 +32,6 @@ _INPUT_ONLY = 34  # and above
 _ADC1 = 32  # and above
 _ADC2 = b"\0\2\4\x0c\x0d\x0e\x0f\x19\x1a\x1b"
 _ADC_MIN, _ADC_MAX = 142000, (1100000, 1500000, 2200000, 3149000)  # µV, by attenuation
-_FRAME_LENGTH = 14
 _FRAME_EVERY = 100  # ms
 _CARD_STAYS = 500  # ms
 
@@ -184,11 +185,11 @@ class UART:
         if rxbuf <= 128:
             raise OSError(-1, "ESP_FAIL")  # ESP-IDF wants more than the hardware's own 128 bytes
         rx = rx if rx is not None else 9 if id == 1 else 16
-        self._works = words[WIRED] and words[READER] == rx and baudrate == 9600
+        self._works = words[WIRED] and words[READER] == rx and words[BAUDRATE] == baudrate
         self._size = rxbuf
         self._card = words[CARDS]
         self._since = 0
-        self._taken = _CARD_STAYS // _FRAME_EVERY * _FRAME_LENGTH
+        self._taken = _CARD_STAYS // _FRAME_EVERY * words[FRAME_LENGTH]
 
     def any(self):
         """Return how many bytes wait to be read: one more every ms while a frame comes."""
@@ -202,13 +203,14 @@ class UART:
         held = min(time.ticks_diff(now, self._since), _CARD_STAYS)
         if held < 0:
             return 0
-        came = held // _FRAME_EVERY * _FRAME_LENGTH + min(held % _FRAME_EVERY, _FRAME_LENGTH)
+        length = words[FRAME_LENGTH]
+        came = held // _FRAME_EVERY * length + min(held % _FRAME_EVERY, length)
         return min(max(came - self._taken, 0), self._size)
 
     def readinto(self, buffer, length=None):
         """Fill a buffer with what is there; return how many bytes that are, None for none."""
         count = min(self.any(), len(buffer) if length is None else length)
         for i in range(count):
-            buffer[i] = page[FIRST + FRAME * 4 + self._taken % _FRAME_LENGTH]
+            buffer[i] = page[FIRST + FRAME * 4 + self._taken % words[FRAME_LENGTH]]
             self._taken += 1
         return count or None
