@@ -65,6 +65,9 @@ async def run(
                 report("UploadFailed")
                 return
             log("Attempt %d of %d failed: %s" % (attempt, attempts, text))
+        finally:
+            # What was imported on the way has imported these again.
+            forget("firmware.sources", "firmware.source", "firmware.ftp", "firmware.lines", "firmware.urls")
         await sleep(_RETRY_INTERVAL if interval is None else interval)
 
 

@@ -1,8 +1,9 @@
 """Transactions: what is recorded of them while they run (4.8, 4.10, 4.7). How that is sent: transaction_messages.py.
 
-It is loaded for one event and dropped again. All that is recorded is durable when a function returns. At most 500
+It is loaded for one event and dropped again. All that is recorded is durable when a function returns. At most 600
 messages wait for the central system: those that start and stop transactions are never dropped, MeterValues become
-fewer as it fills, and when it is full no transaction begins; there is always room for the end of those that run.
+fewer from 100 on, and none from 200 on, so that 200 transactions fit in any case. When it is full no transaction
+begins; there is always room for the end of those that run.
 """
 
 from micropython import const
@@ -10,7 +11,7 @@ from micropython import const
 from .charge_point import Transaction
 from .transaction_record import MESSAGE, SAMPLES, START, STOP, VALUES, Record, pack
 
-_MOST = const(500)  # messages
+_MOST = const(600)  # messages
 _FULL = const(28)  # ENOSPC
 _NOTE = const(300)  # seconds between two looks at the meter, for the case that the power fails
 # Of the transactionData of StopTransaction: samples, and bytes of them as they are packed.
@@ -148,11 +149,11 @@ def meter_values(charge_point, connector, value):
 
 def _every(unsent):
     """Return of how many MeterValues one is kept, 0 for none."""
-    if unsent < _MOST // 2:
+    if unsent < _MOST // 6:
         return 1
-    if unsent < _MOST * 3 // 4:
+    if unsent < _MOST // 4:
         return 4
-    return 16 if unsent < _MOST * 7 // 8 else 0
+    return 16 if unsent < _MOST // 3 else 0
 
 
 def transaction_data(charge_point, connector, value):

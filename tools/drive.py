@@ -183,14 +183,10 @@ class Driver:
         """down|up: take the Wi-Fi away, or bring it back"""
         if state not in ("down", "up"):
             raise CommandError("it is link down, or link up")
-        self.desk.chip.set_link(up=state == "up")
+        self.desk.chip.set_link(up=state == "up", ends=True)
         if state == "down" and self.is_own:
             with contextlib.suppress(KeyError):  # it is not connected
                 self.desk.central.drop(self.desk.identity)
-        elif state == "down":
-            self.screen.event(
-                "desk", "What is connected stays connected; the charger cannot connect anew."
-            )
 
     async def power(self, cut: str) -> None:
         """cut: cut the power; it comes back at once"""

@@ -28,7 +28,7 @@ PARENT = "FAMILY"
 TRANSACTIONS = ("StartTransaction", "StopTransaction")
 AMPS = 16  # what the desk's outlets bear
 SLACK = 60  # seconds of the charger's time; a clock is set by an answer that takes a moment
-SAME_CARD = 8  # seconds that a card has to be away to count as presented again
+SAME_CARD = 5  # seconds after which a card that was away counts as presented again, most of the time
 PATIENCE = 15  # seconds of the desk's time
 
 
@@ -282,11 +282,19 @@ class Charger:
     # ---------------------------------------------------------------------------------------------- drivers and their cars
 
     async def card(self, tag: str = TAG) -> None:
-        """Hold a card at the reader."""
-        while self.now() < self._presented.get(tag, 0) + SAME_CARD:
-            await self.passes(0.5)
-        self._presented[tag] = self.now()
-        self.chip.card(tag)
+        """Hold a card at the reader, again and again until the charger takes note of it, as its log tells."""
+        line = len(self.lines)
+
+        def noted() -> bool:
+            return any("Card " in text or "the transaction ends" in text for text in self.lines[line:])
+
+        while not noted():
+            again = self._presented.get(tag, 0) + SAME_CARD
+            await self.until(lambda again=again: self.now() >= again, "the card is away")  # type: ignore[misc]
+            self.chip.card(tag)
+            self._presented[tag] = self.now()
+            end = self.now() + SAME_CARD
+            await self.until(lambda end=end: noted() or self.now() >= end, "the card is noted")  # type: ignore[misc]
 
     async def plug(self, connector: int = 1, **car: Any) -> None:
         """Plug a car in, and wait until the central system knows."""

@@ -20,7 +20,7 @@ class GetDiagnostics(unittest.TestCase):
         self.uploads = []
         self.reports = []
         self.clock = Clock(NOW)
-        self.charge_point = ChargePoint(1, Outbox(), self.clock)
+        self.charge_point = ChargePoint([None], Outbox(), self.clock)
         self.charge_point.identity = "CP 1/é"
         self.charge_point.open_log = lambda: (self.length, None)
         self.charge_point.upload = self.upload

@@ -44,7 +44,7 @@ class Updater:
 class UpdateFirmware(unittest.TestCase):
     def setUp(self):
         self.updater = Updater()
-        self.charge_point = ChargePoint(1, Outbox(), Clock())
+        self.charge_point = ChargePoint([None], Outbox(), Clock())
         self.charge_point.updater = self.updater
 
     def call(self, payload):

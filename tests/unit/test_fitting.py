@@ -128,6 +128,14 @@ class Test(unittest.TestCase):
         self.assertEqual(evse.reader.uart.options, {"baudrate": 9600, "rx": 16, "rxbuf": 256})
         self.assertTrue(second.meter is second.led is second.lock is second.feedback is None)
 
+    def test_a_serial_reader_has_a_baud_rate(self):
+        for settings, baudrate in (({}, 9600), ({"baudrate": 19200}, 19200)):
+            fields = {"type": "serial", "uart": 2, "rx": 16}
+            fields.update(settings)
+            reader = self.build(SECOND, reader=fields).reader
+            self.assertEqual(type(reader).__name__, "LineReader")
+            self.assertEqual(reader.uart.options, {"baudrate": baudrate, "rx": 16, "rxbuf": 256})
+
     def test_contactors_are_open_and_pilots_at_12_volts_at_first(self):
         self.build(connector(), SECOND)
         self.assertEqual([Pin.made[number].level for number in (26, 19, 25, 18, 14, 2)], [0, 0, 1, 1, 0, 0])
@@ -223,12 +231,17 @@ class Test(unittest.TestCase):
             ({"emergency_stop": 26}, 'connector 1: "contactor" takes pin 26, which is taken: the charger, emerg'),
             ({"reader": 2}, "the charger, reader is no object {…}"),
             ({"reader": {}}, 'the charger, reader lacks "type"'),
-            ({"reader": {"type": "mfrc522"}}, '"type" is mfrc522, there are rdm6300'),
+            ({"reader": {"type": "mfrc522"}}, '"type" is mfrc522, there are rdm6300, serial'),
             ({"reader": {"type": "rdm6300", "uart": 0, "rx": 16}}, '"uart" is 0, right is a whole number from 1'),
             ({"reader": {"type": "rdm6300", "uart": 2}}, 'the charger, reader lacks "rx"'),
             ({"reader": {"type": "rdm6300", "uart": 2, "rx": 26}}, '"rx" takes pin 26, which is taken: connector 1,'),
             ({"reader": {"type": "rdm6300", "uart": 1, "rx": 16}}, '"uart" takes pin 10, which the flash needs'),
             ({"reader": {"type": "rdm6300", "uart": 2, "rx": 16, "tx": 4}}, '"tx" means nothing'),
+            ({"reader": {"type": "rdm6300", "uart": 2, "rx": 16, "baudrate": 9600}}, '"baudrate" means nothing'),
+            ({"reader": {"type": "serial", "uart": 2, "rx": 16, "baudrate": 300}}, '"baudrate" is 300, right is a'),
+            ({"reader": {"type": "serial", "uart": 2, "rx": 16, "baudrate": "9600"}}, '"baudrate" is 9600, right is'),
+            ({"reader": {"type": "serial", "uart": 3, "rx": 16}}, '"uart" is 3, right is a whole number from 1 to 2'),
+            ({"reader": {"type": "serial", "uart": 2}}, 'the charger, reader lacks "rx"'),
             ({"connectors": 26}, '"connectors" is no list'),
             ({"connectors": [connector(), connector()]}, 'connector 2: "contactor" takes pin 26, which is taken: conn'),
         ):

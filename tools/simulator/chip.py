@@ -174,10 +174,13 @@ class Chip(Surroundings):
         else:
             self._kill()
 
-    def set_link(self, *, up: bool) -> None:
-        """Put the access point into the air or take it away."""
+    def set_link(self, *, up: bool, ends: bool = False) -> None:
+        """Put the access point into the air or take it away.
+
+        ends: its TCP connections end when the chip notices, as they do when the chip has lost its address.
+        """
         with self._state() as page:
-            page.set(state.LINK, up)
+            page.set(state.LINK, 1 if up else 2 if ends else 0)
 
     # ------------------------------------------------------------------------------------------------------- inspection
 

@@ -15,7 +15,7 @@ SIZE = 1024  # what is wired to the pins begins at wiring.FIRST
 # Fields: (offset in the page, format).
 RUNNING = (0, "<I")  # flash address of the slot that runs
 CAUSE = (4, "<B")  # of the last reset, as machine.reset_cause() gives it
-LINK = (5, "<B")  # 1 while the access point is in the air
+LINK = (5, "<B")  # 1 while the access point is in the air; 2: it is not, and the chip's connections end
 SPEED = (8, "<I")  # thousandths: how many times faster than real the chip's time runs
 WATCHDOG = (12, "<I")  # ms of the running watchdog, 0 = none
 CLOCK = (16, "<d")  # seconds: the interpreter's time minus the chip's wall clock, which counts from 2000

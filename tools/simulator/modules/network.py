@@ -1,11 +1,12 @@
 """network: the Wi-Fi station. It connects, after a moment, when the access point is in the air and the key is right.
 
-Sockets are the desk's own, whatever the station's state: on the chip, too, they only time out when the link dies.
+Sockets are the desk's own, whatever the station's state: on the chip, too, they only time out when the link dies, or end
+when the address is lost.
 """
 
 import time
 
-from soc import state
+from soc import libc, state
 from state import KEY, LINK, SSID, UNIQUE_ID
 
 STA_IF = 0
@@ -16,6 +17,7 @@ STAT_GOT_IP = 1010
 STAT_NO_AP_FOUND = 201
 STAT_WRONG_PASSWORD = 202
 
+_DESCRIPTORS = 64  # more than the chip has sockets and the simulator files
 _MOMENT = 300  # ms to associate and to get an address
 
 _name = "mpy-esp32"
@@ -77,7 +79,10 @@ class WLAN:
             return STAT_IDLE
         if time.ticks_diff(time.ticks_ms(), WLAN._since) < _MOMENT:
             return STAT_CONNECTING
-        if not state.get(LINK) or WLAN._wanted[0] != _text(SSID):
+        link = state.get(LINK)
+        if link == 2:
+            _end_connections()
+        if link != 1 or WLAN._wanted[0] != _text(SSID):
             return STAT_NO_AP_FOUND
         if WLAN._wanted[1] != _text(KEY):
             return STAT_WRONG_PASSWORD
@@ -96,6 +101,12 @@ class WLAN:
         if param is not None:
             raise ValueError("unknown config param")
         return None
+
+
+def _end_connections():
+    shutdown = libc.func("i", "shutdown", "ii")
+    for descriptor in range(3, _DESCRIPTORS):
+        shutdown(descriptor, 2)  # most are no sockets, and it says so
 
 
 def _text(field):
