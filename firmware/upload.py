@@ -67,7 +67,8 @@ async def run(
             log("Attempt %d of %d failed: %s" % (attempt, attempts, text))
         finally:
             # What was imported on the way has imported these again.
-            forget("firmware.sources", "firmware.source", "firmware.ftp", "firmware.lines", "firmware.urls")
+            for module in ("sources", "source", "ftp", "lines", "urls"):
+                forget("firmware." + module)
         await sleep(_RETRY_INTERVAL if interval is None else interval)
 
 

@@ -218,13 +218,13 @@ class ChargePoint:
             if self.changed:
                 self._head = "StatusNotification", self.call("connector_status", "notification", self.changed.pop(0))
             elif self.unsent:
-                return self.call("transactions", "peek")
+                return self.call("transaction_messages", "peek")
         return self._head
 
     def pop(self, answer):
         """The message that peek() gave was answered; answer: None for a CALLERROR."""
         if self._head is None:
-            self.call("transactions", "pop", answer)
+            self.call("transaction_messages", "pop", answer)
             return
         number = self._head[1]["connectorId"]
         self._head = None

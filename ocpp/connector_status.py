@@ -74,7 +74,7 @@ def status(charge_point, connector):
 
 def path(old, new):
     """Return the statuses that lead from one to the other by the transitions of 4.9, the last one being `new`."""
-    if new in TRANSITIONS[old].split():
+    if new == old or new in TRANSITIONS[old].split():
         return (new,)
     for between in ("Available", "Preparing", "Finishing"):
         if between in TRANSITIONS[old].split() and new in TRANSITIONS[between].split():

@@ -238,17 +238,3 @@ def _reserve(charge_point):
     files = charge_point.files
     if _RESERVE not in files.names():
         files.write(_RESERVE, ("." * 127 + "\n" for _ in range(_RESERVE_LINES)))
-
-
-def peek(charge_point):
-    """See transaction_messages.py."""
-    from .transaction_messages import peek
-
-    return peek(charge_point)
-
-
-def pop(charge_point, answer):
-    """See transaction_messages.py."""
-    from .transaction_messages import pop
-
-    pop(charge_point, answer)

@@ -18,9 +18,10 @@ from simulator.interpreter import Interpreter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LENGTH = 400  # seconds of a composite schedule
-EARLY = 100  # seconds that schedules are older
-SLACK = 8  # seconds that a schedule may differ: the clocks, and what passes between two calls
+LENGTH = 4000  # seconds of a composite schedule
+EARLY = 1000  # seconds that schedules are older
+LONG = LENGTH + EARLY + 1000
+SLACK = 200  # seconds that a schedule may differ: the clocks, and what passes between two calls
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -104,10 +105,10 @@ async def offers(charger: Charger, amps: float, connector: int = 1) -> None:
 
 
 async def test_a_default_profile_limits_a_transaction_that_begins(charger: Charger) -> None:
-    await install(charger, "TxDefaultProfile", {0: 6, 200: 8, 300: 10}, duration=LENGTH + EARLY)
+    await install(charger, "TxDefaultProfile", {0: 6, 2000: 8, 3000: 10}, duration=LONG)
     await charger.charge()
     await offers(charger, 6)
-    check(await composite(charger), {0: 6, 100: 8, 200: 10, 400: AMPS} if LENGTH > 400 else {0: 6, 100: 8, 200: 10})
+    check(await composite(charger), {0: 6, 1000: 8, 2000: 10})
 
 
 async def test_a_default_profile_for_all_connectors_limits_each(charger: Charger) -> None:
@@ -128,7 +129,7 @@ async def test_a_default_profile_that_comes_during_a_transaction_limits_it(charg
 
 async def test_a_transaction_profile_limits_its_transaction_and_goes_with_it(charger: Charger) -> None:
     transaction = await charger.charge()
-    await install(charger, "TxProfile", {0: 8, 60: 12}, transaction=transaction, kind="Relative")
+    await install(charger, "TxProfile", {0: 8, 600: 12}, transaction=transaction, kind="Relative")
     await offers(charger, 8)
     await charger.stop()
     await charger.settled()
@@ -147,12 +148,12 @@ async def test_a_transaction_profile_without_its_transaction_is_rejected(charger
 
 
 async def test_a_remote_start_brings_its_profile(charger: Charger) -> None:
-    chosen = profile(charger, "TxProfile", {0: 6, 100: 11}, kind="Relative")
+    chosen = profile(charger, "TxProfile", {0: 6, 1000: 11}, kind="Relative")
     await charger.plug()
     await charger.ask("RemoteStartTransaction", idTag=TAG, connectorId=1, chargingProfile=chosen)
     await charger.until_status("Charging")
     await offers(charger, 6)
-    check(await composite(charger, length=200), {0: 6, 100: 11})
+    check(await composite(charger, length=2000), {0: 6, 1000: 11})
 
 
 @pytest.mark.parametrize("purpose", ["TxDefaultProfile", "ChargePointMaxProfile"])
@@ -179,11 +180,13 @@ async def test_too_little_for_a_car_suspends_it(charger: Charger) -> None:
     await charger.charge()
     await install(charger, "TxDefaultProfile", {0: 0})
     await charger.until_status("SuspendedEVSE")
+    print(charger.story())
     await charger.until(lambda: not charger.chip.contactor(), "the contactor is open")
     await charger.ask("ClearChargingProfile", id=1)
     await charger.until_status("Charging")
     stop = await charger.stop()
     charger.check(charger.messages("StartTransaction")[0], stop)
+    print(charger.story())
     assert charger.statuses() == ["Preparing", "Charging", "SuspendedEVSE", "Charging", "Finishing"]
 
 
@@ -192,35 +195,34 @@ async def test_too_little_for_a_car_suspends_it(charger: Charger) -> None:
 
 async def test_the_composite_schedule_is_the_least_of_the_purposes(charger: Charger) -> None:
     await install(charger, "ChargePointMaxProfile", {0: 10}, 0, number=1, duration=86400)
-    await install(charger, "TxDefaultProfile", {0: 6, 160: 10, 220: 8, 360: 15}, number=2, duration=LENGTH + EARLY)
+    await install(charger, "TxDefaultProfile", {0: 6, 1600: 10, 2200: 8, 3600: 15}, number=2, duration=LONG)
     transaction = await charger.charge()
     await install(
-        charger, "TxProfile", {0: 8, 150: 16, 200: 6, 270: 12}, number=3, duration=360, transaction=transaction
+        charger, "TxProfile", {0: 8, 1500: 16, 2000: 6, 2700: 12}, number=3, duration=3600, transaction=transaction
     )
-    # From 260 s on the TxProfile is over, and the TxDefaultProfile counts again.
-    check(await composite(charger), {0: 8, 50: 10, 100: 6, 170: 10})
+    # From 2600 s on the TxProfile is over, and the TxDefaultProfile counts again.
+    check(await composite(charger), {0: 8, 500: 10, 1000: 6, 1700: 10})
     await offers(charger, 8)
 
 
 async def test_a_higher_level_of_the_stack_counts_as_long_as_it_lasts(charger: Charger) -> None:
-    await install(charger, "TxDefaultProfile", {0: 6, 200: 8, 300: 10}, duration=LENGTH + EARLY, number=1)
-    await install(charger, "TxDefaultProfile", {0: 7, 150: 9}, level=1, duration=250, number=2)
-    check(await composite(charger), {0: 7, 50: 9, 150: 8, 200: 10})
+    await install(charger, "TxDefaultProfile", {0: 6, 2000: 8, 3000: 10}, duration=LONG, number=1)
+    await install(charger, "TxDefaultProfile", {0: 7, 1500: 9}, level=1, duration=2500, number=2)
+    check(await composite(charger), {0: 7, 500: 9, 1500: 8, 2000: 10})
 
 
 async def test_a_profile_counts_while_it_is_valid(charger: Charger) -> None:
-    dates = {"validFrom": charger.timestamp(100), "validTo": charger.timestamp(200)}
+    dates = {"validFrom": charger.timestamp(1000), "validTo": charger.timestamp(2000)}
     await install(charger, "TxDefaultProfile", {0: 6}, **dates)
-    check(await composite(charger), {0: AMPS, 100: 6, 200: AMPS})
+    check(await composite(charger), {0: AMPS, 1000: 6, 2000: AMPS})
 
 
 @pytest.mark.parametrize("every", ["Daily", "Weekly"])
 async def test_a_recurring_profile_comes_again(charger: Charger, every: str) -> None:
     length = {"Daily": 86400, "Weekly": 604800}[every]
-    await install(
-        charger, "TxDefaultProfile", {0: 6, 150: 9}, kind="Recurring", recurrencyKind=every, duration=300, start=-9 * length - EARLY
-    )
-    check(await composite(charger), {0: 6, 50: 9, 200: AMPS})
+    options = {"kind": "Recurring", "recurrencyKind": every, "duration": 3000, "start": -9 * length - EARLY}
+    await install(charger, "TxDefaultProfile", {0: 6, 1500: 9}, **options)
+    check(await composite(charger), {0: 6, 500: 9, 2000: AMPS})
     await charger.charge()
     await offers(charger, 6)
 
