@@ -167,11 +167,11 @@ class Resets(unittest.TestCase):
         charger.values()
         charger.end()
         for _ in range(3):
-            head = charger.point.call("transactions", "peek")
+            head = charger.point.call("transaction_messages", "peek")
             charger.advance(1000)
             charger.reset()
-            self.assertEqual(charger.point.call("transactions", "peek"), head)
-            charger.point.call("transactions", "pop", dict(ACCEPTED, transactionId=7))
+            self.assertEqual(charger.point.call("transaction_messages", "peek"), head)
+            charger.point.call("transaction_messages", "pop", dict(ACCEPTED, transactionId=7))
         self.assertEqual(charger.told(), [])
 
     # The register of the meter may be behind what was noted, or ahead of it.
@@ -259,13 +259,13 @@ class LateClock(unittest.TestCase):
         charger = self.offline()
         charger.transaction()
         charger.clock.set(NOON)
-        head = charger.point.call("transactions", "peek")
+        head = charger.point.call("transaction_messages", "peek")
         charger.clock.set(NOON + 5)
-        self.assertEqual(charger.point.call("transactions", "peek"), head)
+        self.assertEqual(charger.point.call("transaction_messages", "peek"), head)
         for clock in (True, False, True):
             charger.reset(clock)
             charger.advance(500)
-            self.assertEqual(charger.point.call("transactions", "peek"), head)
+            self.assertEqual(charger.point.call("transaction_messages", "peek"), head)
             charger.clock.set(NOON + 10000)
 
     def test_power_loss_without_a_clock_is_dated_by_the_next_one(self):
@@ -297,7 +297,7 @@ class LateClock(unittest.TestCase):
         for days in range(12):
             charger.transaction(60)
             charger.clock.set(NOON + days * 86400)
-            charger.point.call("transactions", "peek")
+            charger.point.call("transaction_messages", "peek")
             charger.reset(clock=False)
             charger.advance(10)
         charger.clock.set(NOON + 12 * 86400)
@@ -365,7 +365,7 @@ class Refusals(unittest.TestCase):
     def test_without_an_answer_a_message_stays_the_head_for_ever(self):
         charger = Charger(TransactionMessageAttempts=1)
         charger.begin()
-        heads = [charger.point.call("transactions", "peek") for _ in range(10)]
+        heads = [charger.point.call("transaction_messages", "peek") for _ in range(10)]
         self.assertTrue(heads[0] and all(head == heads[0] for head in heads))
 
     def test_when_its_start_is_refused_for_good_a_transaction_ends_and_what_it_cost_is_in_the_log(self):
@@ -540,10 +540,10 @@ class Full(unittest.TestCase):
     def test_answer_that_can_not_be_recorded_changes_nothing(self):
         charger = Charger()
         charger.begin()
-        head = charger.point.call("transactions", "peek")
+        head = charger.point.call("transaction_messages", "peek")
         charger.files.full = True
-        self.assertRaises(OSError, charger.point.call, "transactions", "pop", dict(ACCEPTED, transactionId=7))
-        self.assertEqual(charger.point.call("transactions", "peek"), head)
+        self.assertRaises(OSError, charger.point.call, "transaction_messages", "pop", dict(ACCEPTED, transactionId=7))
+        self.assertEqual(charger.point.call("transaction_messages", "peek"), head)
         charger.files.full = False
         self.assertEqual(charger.actions(), ["StartTransaction"])
 
