@@ -148,7 +148,7 @@ class Part:
             return None
         kind = part.get("type", True)
         if not isinstance(kind, str) or kind not in drivers:
-            part.fail("type", "is %s, there are %s" % (kind, ", ".join(drivers)))
+            part.fail("type", "is %s, there are %s" % (kind, ", ".join(sorted(drivers))))
         return part, drivers[kind]
 
 

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from desk import CONNECTORS, SHARED
 from simulator.interpreter import Interpreter
 from slots import Flash, switch_on, with_modules
 
 AIR = ("depot", "12345678")
 BOARD = [
     "hw/board.py",
-    "hw/evse.py",
     "hw/certificate_error.py",
     "hw/clock.py",
     "hw/connection.py",
     "hw/dialing.py",
+    "hw/evse.py",
+    "hw/fitting.py",
+    "hw/led.py",
+    "hw/line_reader.py",
+    "hw/meter.py",
     "hw/otadata.py",
+    "hw/pilot.py",
+    "hw/rdm6300.py",
+    "hw/reader.py",
+    "hw/safety.py",
     "hw/slots.py",
     "hw/store.py",
     "hw/wifi.py",
 ]
 CONFIG = {"csms": "ws://host/", "id": "CP1", "vendor": "Arus", "model": "Desk", "wifi": {"ssid": AIR[0], "key": AIR[1]}}
+
+
+def wired(*connectors: object, **others: object) -> bytes:
+    """A config.json with these connectors."""
+    return json.dumps({**CONFIG, "connectors": connectors, **others}).encode()
 
 
 async def run(
@@ -127,11 +142,14 @@ asyncio.run(main())
         (json.dumps({**CONFIG, "wifi": "depot"}).encode(), 'wrong "wifi"'),
         (json.dumps({**CONFIG, "id": 7}).encode(), 'wrong "id"'),
         (json.dumps({**CONFIG, "ca": "root.pem"}).encode(), "no certificate file /root.pem"),
-        (json.dumps({**CONFIG, "connectors": [{"contactor": 99}]}).encode(), 'wrong "connectors"'),
-        (json.dumps({**CONFIG, "connectors": [{"contactor": 34}]}).encode(), "pin can only be input"),
-        (json.dumps({**CONFIG, "connectors": [{"contactor": "26"}]}).encode(), 'wrong "connectors"'),
-        (json.dumps({**CONFIG, "connectors": [26]}).encode(), 'wrong "connectors"'),
-        (json.dumps({**CONFIG, "connectors": 26}).encode(), 'wrong "connectors"'),
+        (wired({"contactor": 99}), 'connector 1: "contactor" is wrong: invalid pin'),
+        (wired({"contactor": 34}), 'connector 1: "contactor" is pin 34, which can only be an input'),
+        (wired({"contactor": "26"}), 'connector 1: "contactor" is 26, right is the number of a pin'),
+        (wired({**CONNECTORS[0], "pilot": {}}), 'connector 1, pilot lacks "pwm"'),
+        (wired(CONNECTORS[0], CONNECTORS[0]), 'connector 2: "contactor" takes pin 26, which is taken'),
+        (wired(CONNECTORS[0], reader={"type": "serial", "uart": 0, "rx": 16}), 'the charger, reader: "uart" is 0'),
+        (wired(26), "connector 1 is no object"),
+        (json.dumps({**CONFIG, "connectors": 26}).encode(), '"connectors" is no list'),
     ],
 )
 async def test_a_wrong_configuration_is_named(
@@ -150,43 +168,31 @@ except board.ConfigError as error:
     assert words in lines[0]
 
 
-async def test_contactors_are_open_at_first_and_switched_one_by_one(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = """
-import machine
-pins = {}
-class Pin(machine.Pin):
-    def value(self, level=None):
-        pins[id(self)] = int(level)
-        return super().value(level)
-machine.Pin = Pin
-from hw import evse
-contactor = evse.build([{"contactor": 26}, {}, {"contactor": 27}], print)
-print(sorted(pins.values()))
-for connector, closed in ((1, True), (3, True), (2, True), (4, True), (1, False)):
-    contactor(connector, closed)
-    print(sorted(pins.values()))
-"""
-    lines = await run(tmp_path, interpreter, program, "hw/evse.py")
-    assert lines == [
-        "[0, 0]",
-        "Connector 1: contactor closed",
-        "[0, 1]",
-        "Connector 3: contactor closed",
-        "[1, 1]",
-        "Connector 2: there is no contactor in config.json that would be closed",
-        "[1, 1]",
-        "Connector 4: there is no contactor in config.json that would be closed",
-        "[1, 1]",
-        "Connector 1: contactor open",
-        "[0, 1]",
-    ]
-
-
-async def test_a_good_configuration_gives_all_parts(tmp_path: Path, interpreter: Interpreter) -> None:
+@pytest.mark.parametrize(
+    ("config", "evse"),
+    [
+        ({}, "None []"),
+        ({"connectors": CONNECTORS[:1]}, "None ['Outlet']"),
+        ({"connectors": CONNECTORS, **SHARED}, "LineReader ['Outlet', 'Outlet', 'Outlet']"),
+        (
+            {"connectors": CONNECTORS[:2], **SHARED, "reader": {"type": "rdm6300", "uart": 2, "rx": 16}},
+            "Rdm6300 ['Outlet', 'Outlet']",
+        ),
+    ],
+    ids=["bare", "one connector", "all", "another reader"],
+)
+async def test_a_good_configuration_gives_all_parts(
+    tmp_path: Path, interpreter: Interpreter, config: dict[str, Any], evse: str
+) -> None:
     program = """
 from hw import board
-config = board.load_config()
-print([type(part).__name__ for part in board.build(config, lambda tag: print, print)])
+def kind(part):
+    return type(part).__name__
+*parts, evse = board.build(board.load_config(), lambda tag: print, lambda *names: print("Drops", *names))
+print([kind(part) for part in parts])
+print(evse and evse.reader and kind(evse.reader), [kind(outlet) for outlet in evse.outlets] if evse else [])
 """
-    lines = await run(tmp_path, interpreter, program, *BOARD, files={"config.json": json.dumps(CONFIG).encode()})
-    assert lines == ["['Clock', 'Store', 'Slots', 'Wifi', 'Dialer', 'closure']"]
+    files = {"config.json": json.dumps({**CONFIG, **config}).encode()}
+    lines = await run(tmp_path, interpreter, program, *BOARD, files=files)
+    assert lines[-2:] == ["['Clock', 'Store', 'Slots', 'Wifi', 'Dialer']", evse]
+    assert ("Drops hw.fitting" in lines) == bool(config)

@@ -180,14 +180,13 @@ async def test_too_little_for_a_car_suspends_it(charger: Charger) -> None:
     await charger.charge()
     await install(charger, "TxDefaultProfile", {0: 0})
     await charger.until_status("SuspendedEVSE")
-    print(charger.story())
     await charger.until(lambda: not charger.chip.contactor(), "the contactor is open")
     await charger.ask("ClearChargingProfile", id=1)
     await charger.until_status("Charging")
     stop = await charger.stop()
     charger.check(charger.messages("StartTransaction")[0], stop)
-    print(charger.story())
-    assert charger.statuses() == ["Preparing", "Charging", "SuspendedEVSE", "Charging", "Finishing"]
+    statuses = [status for status in charger.statuses() if status != "SuspendedEV"]  # until the car draws again
+    assert statuses == ["Preparing", "Charging", "SuspendedEVSE", "Charging", "Finishing"]
 
 
 # ------------------------------------------------------------------------------------------------------------ all together

@@ -126,7 +126,7 @@ async def test_wrong_commands_are_told_apart_from_right_ones(repository: Path) -
         "plug 2": "there is no connector 2, but 1 of them",
         "plug in": "in is no number",
         "card": "it is card TAG [connector]",
-        "card nobody": "a card has up to ten hexadecimal digits, which nobody does not",
+        f"card {'7' * 21}": f"a card has 1 to 20 printable characters, which {'7' * 21} has not",
         "fault Rain": "there is no fault Rain, but GroundFailure",
         "link off": "it is link down, or link up",
         "power on": "it is power cut",

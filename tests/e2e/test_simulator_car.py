@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import json
@@ -60,8 +61,9 @@ def changes(obey=True):
         if now != seen:
             print(*now)
             seen = now
-        if reader.readinto(received):
-            print(received)
+        count = reader.readinto(received)
+        if count:
+            print("received", bytes(received[:count]))
         time.sleep_ms(50)
 """
 
@@ -87,6 +89,12 @@ class Charger:
         """What it says last before END."""
         await self.says("END")
         return self.lines[self.lines.index("END") - 1]
+
+    @property
+    def received(self) -> bytes:
+        """What came from the card reader."""
+        pieces = (line.partition(" ")[2] for line in self.lines if line.startswith("received "))
+        return b"".join(map(ast.literal_eval, pieces))
 
     @property
     def said(self) -> list[str]:
@@ -262,12 +270,57 @@ print("END")
         assert not charger.chip.contactor()
 
 
-async def test_a_card_is_read_several_times_in_half_a_second(start: Start) -> None:
-    async with start() as charger:
+RDM6300 = {**WIRES, "reader": {"type": "rdm6300", "uart": 2, "rx": 16}}
+
+
+@pytest.mark.parametrize(
+    ("wires", "tag", "frame"),
+    [
+        (RDM6300, "04A2B3C4", b"\x020004A2B3C4D1\x03"),
+        (WIRES, "04a2B3c4", b"04a2B3c4\r\n"),
+        (WIRES, "7", b"7\r\n"),
+        (WIRES, "DE*ABC*12345 ~/a!&#2", b"DE*ABC*12345 ~/a!&#2\r\n"),
+    ],
+)
+async def test_a_card_is_read_several_times_in_half_a_second(
+    start: Start, wires: dict[str, Any], tag: str, frame: bytes
+) -> None:
+    async with start(wires=wires) as charger:
+        await charger.says("[12, -12] [0, 0, 0, 1]")
+        charger.chip.card(tag)
+        await charger.until(lambda: charger.received.count(frame) == 5)
+        charger.chip.card(tag[::-1])
+        await charger.until(lambda: len(charger.received) == 10 * len(frame))
+
+
+async def test_a_reader_of_another_baud_rate_is_not_understood(start: Start) -> None:
+    wires = {**WIRES, "reader": {"type": "serial", "uart": 2, "rx": 16, "baudrate": 19200}}
+    async with start(wires=wires) as charger:
         await charger.says("[12, -12] [0, 0, 0, 1]")
         charger.chip.card("04A2B3C4")
-        frame = r"bytearray(b'\x020004A2B3C4D1\x03')"
-        await charger.until(lambda: charger.said.count(frame) >= 3)
+        charger.chip.plug()
+        await charger.says("[6, -12] [1, 0, 0, 1]")
+        assert not charger.received
+
+
+@pytest.mark.parametrize(
+    ("wires", "tag", "words"),
+    [
+        (RDM6300, "nobody", "a card has up to ten hexadecimal digits, which nobody does not"),
+        (RDM6300, "12345678901", "up to ten hexadecimal digits"),
+        (WIRES, "", "a card has 1 to 20 printable characters, which  has not"),
+        (WIRES, "x" * 21, "1 to 20 printable characters"),
+        (WIRES, "Köln", "1 to 20 printable characters"),
+        (WIRES, "a\n", "1 to 20 printable characters"),
+    ],
+)
+async def test_a_card_that_its_reader_does_not_know_is_a_clear_error(
+    tmp_path: Path, interpreter: Interpreter, wires: dict[str, Any], tag: str, words: str
+) -> None:
+    charger = Charger(tmp_path, interpreter)
+    charger.chip.wire(wires)
+    with pytest.raises(ValueError, match=words):
+        charger.chip.card(tag)
 
 
 async def test_what_a_person_cannot_do_is_a_clear_error(start: Start) -> None:

@@ -40,7 +40,7 @@ SURROUNDINGS = """
 import esp32
 import json
 from hw.files import Files
-from ocpp import transactions
+from ocpp import transaction_messages, transactions
 from ocpp.charge_point import ChargePoint
 
 NOON = 1787313600
@@ -78,12 +78,12 @@ def do(event, function, *arguments):
     return result
 
 def deliver(refused=False):
-    head = do("tell", transactions.peek)
+    head = do("tell", transaction_messages.peek)
     if head:
         answer = {"idTagInfo": {"status": "Accepted"}}
         if head[0] == "StartTransaction":
             answer["transactionId"] = 7 - head[1]["meterStart"]
-        do("refuse" if refused else "pop", transactions.pop, None if refused else answer)
+        do("refuse" if refused else "pop", transaction_messages.pop, None if refused else answer)
     return head
 
 def value(energy):
@@ -118,7 +118,7 @@ do("resume", transactions.resume)
 begin(1, "04A2B3C4D5E6F7")
 passes(60)
 sample(1)
-do("tell", transactions.peek)
+do("tell", transaction_messages.peek)
 clock.seconds = NOON
 deliver(refused=True)
 begin(2, "TAG")

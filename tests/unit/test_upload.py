@@ -260,7 +260,9 @@ class Upload(unittest.TestCase):
                 del firmware.ftp
         self.assertEqual(fake.stored, (("ftp", "h", 21, "/a"), "CP1.log", 10, 7))
         self.assertEqual(net.statuses, ["Uploading", "Uploaded"])
-        self.assertEqual(net.forgotten, ["firmware.sources", "firmware.ftp"])
+        self.assertEqual(net.forgotten[:2], ["firmware.sources", "firmware.ftp"])  # before the file is sent
+        for module in ("ftp", "lines", "source", "sources", "urls"):
+            self.assertIn("firmware." + module, net.forgotten[2:])
 
 
 if __name__ == "__main__":
