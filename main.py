@@ -145,7 +145,8 @@ async def run():
     charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
     charge_point.log, charge_point.forget = log, tidy
     charge_point.upload = late("firmware.opening", "upload", parts)
-    charge_point.call("connectors", "resume")
+    has_lost_power = machine.reset_cause() == machine.PWRON_RESET
+    charge_point.call("connectors", "resume", "PowerLoss" if has_lost_power else "Reboot")
     tasks = [watchdog.run(), wifi.run(), session.run(), outbox.run(session), update(), charge_point.run()]
     if evse:
         evse.on_change, evse.on_card = charge_point.on_change, charge_point.card
@@ -155,7 +156,12 @@ async def run():
     configuration.on_change("UpdateProgressDataTransfer", progress)
     progress()  # the reason of a failure may wait since before the reset
 
-    await asyncio.gather(*tasks)
+    try:
+        await asyncio.gather(*tasks)
+    finally:  # whatever ended it: nobody looks after the contactors any more
+        for outlet in outlets:
+            if outlet:
+                outlet.cut()
 
 
 try:

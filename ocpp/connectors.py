@@ -12,15 +12,19 @@ from .connector_status import WARNINGS, in_service
 _INOPERATIVE = "inoperative"  # record: the numbers of the connectors that ChangeAvailability has taken out of service
 
 
-def resume(charge_point):
-    """After a reset: find out what is in service, what has to be sent and what is reserved."""
+def resume(charge_point, reason="PowerLoss"):
+    """After a reset: find out what is in service, what has to be sent and what is reserved.
+
+    reason: 7.36, for transactions that ran.
+    """
     try:
         numbers = json.loads(charge_point.store.get(_INOPERATIVE) or b"[]")
     except ValueError:
         numbers = None
     for connector in charge_point.connectors:
         connector.operative = not (isinstance(numbers, list) and connector.number in numbers)
-    for module in ("transactions", "reservation", "smart_charging", "metering"):
+    charge_point.call("transactions", "resume", reason)
+    for module in ("reservation", "smart_charging", "metering"):
         charge_point.call(module, "resume")
     refresh_all(charge_point)
 

@@ -38,11 +38,22 @@ class Charger:
     `mark` is where the frames of the present scenario begin; most of what looks at frames begins there.
     """
 
-    def __init__(self, folder: Path, interpreter: Interpreter, connectors: int = 1, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        interpreter: Interpreter,
+        connectors: int = 1,
+        *,
+        fixed_cables: bool = False,
+        **options: Any,
+    ) -> None:
         configuration = {"ConnectionTimeOut": 600, "MeterValueSampleInterval": 0, **options.pop("configuration", {})}
         self.desk = Desk(
             folder, interpreter, **{"speed": SPEED, "heap": HEAP, "connectors": connectors, "configuration": configuration, **options}
         )
+        if fixed_cables:
+            outlets = self.desk._config["connectors"]
+            self.desk._config["connectors"] = [{**outlet, "lock": None} for outlet in outlets]
         self.chip, self.central, self.lines = self.desk.chip, self.desk.central, self.desk.lines
         self.connectors = range(1, connectors + 1)
         self.parents: dict[str, str] = {}

@@ -178,21 +178,32 @@ class Fuzzer:
         """Send the frames from `first` to before `last`, while cars come and go and cards are presented."""
         for start in range(first, last, BATCH):
             numbers = range(start, min(start + BATCH, last))
-            self.stir()
+            await self.stir()
             await self.send([fuzz_calls.frame(self.seed, number) for number in numbers], [f"frame {n}" for n in numbers])
             assert len(self.desk.chip.boots) == 1, self.log()
         assert not self.failures, "\n\n".join(self.failures[:10])
 
-    def stir(self) -> None:
+    async def stir(self) -> None:
+        """Let something happen around the charger, and undo what keeps transactions from beginning."""
         chip, rng = self.desk.chip, self.rng
         connector = rng.randint(1, CONNECTORS)
-        what = rng.randrange(6)
-        if what < 2 and not chip.is_plugged(connector):
-            chip.plug(connector, wants=rng.choice((None, 50)))
-        elif what == 2 and chip.is_plugged(connector):
+        if rng.random() < 0.3 and chip.is_plugged(connector):
             chip.unplug(connector)
-        elif what == 3:
+        elif rng.random() < 0.7 and not chip.is_plugged(connector):
+            chip.plug(connector, wants=rng.choice((None, 50)))
+        if rng.random() < 0.3:
             chip.card(TAG)
+        if rng.random() < 0.5:
+            await self.set_free()
+        if rng.random() < 0.5:
+            await self.call("RemoteStartTransaction", idTag=TAG, connectorId=connector)
+
+    async def set_free(self) -> None:
+        """Have every connector operative and not reserved."""
+        for reservation in self.reservations:
+            await self.call("CancelReservation", reservationId=reservation)
+        self.reservations.clear()
+        await self.call("ChangeAvailability", connectorId=0, type="Operative")
 
     async def charge(self) -> None:
         """Charge a car at each connector."""
@@ -214,9 +225,6 @@ class Fuzzer:
             answer = await self.call("ChangeConfiguration", key=key, value=value)
             assert answer == {"status": "Accepted"} or key == "RequireSignedFirmware", (key, value, answer)
         await self.call("ClearChargingProfile")
-        for reservation in self.reservations:
-            await self.call("CancelReservation", reservationId=reservation)
-        self.reservations.clear()
         await self.call("SendLocalList", listVersion=1, updateType="Full")
         await self.call("ClearCache")
         assert await self.call("GetDiagnostics", location="http://127.0.0.1:9/", retries=1) is not None
@@ -226,8 +234,8 @@ class Fuzzer:
         stopped = {frame.payload["transactionId"] for frame in central.calls("StopTransaction")}
         for transaction in set(central.transactions) - stopped:
             await self.call("RemoteStopTransaction", transactionId=transaction)
-        for kind in ("Inoperative", "Operative"):
-            await self.call("ChangeAvailability", connectorId=0, type=kind)
+        await self.call("ChangeAvailability", connectorId=0, type="Inoperative")  # who waits for a car waits no longer
+        await self.set_free()
         try:
             await self.desk.until(lambda: self.desk.in_service, "every connector is Available")
         except TimeoutError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -235,8 +236,17 @@ async def test_a_lock_that_must_not_open_says_unlock_failed(charger: Charger) ->
     await repair(charger)
 
 
-async def test_what_has_no_lock_cannot_be_unlocked(charger: Charger) -> None:
+async def test_a_connector_that_is_not_there_cannot_be_unlocked(charger: Charger) -> None:
     await charger.ask("UnlockConnector", "NotSupported", connectorId=9)
+
+
+async def test_a_fixed_cable_cannot_be_unlocked(tmp_path: Path, interpreter: Interpreter) -> None:
+    async with Charger(tmp_path, interpreter, fixed_cables=True) as charger, charger.scenario():
+        await charger.ask("UnlockConnector", "NotSupported", connectorId=1)
+        await charger.charge()
+        await charger.ask("UnlockConnector", "NotSupported", connectorId=1)
+        await charger.draws()
+        assert charger.story(*TRANSACTIONS) == [f"Start {TAG}"]
 
 
 # --------------------------------------------------------------------------------------------------------- availability

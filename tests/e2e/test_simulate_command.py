@@ -220,8 +220,9 @@ async def test_it_attaches_to_another_central_system_until_ctrl_c(repository: Pa
         assert process.stdin
         process.stdin.write(b"plug\n")
         await central.wait_for("StatusNotification", lambda payload: payload["status"] == "Preparing")
-        process.stdin.write(b"card 04A2B3C4\n")
-        await central.wait_for("StartTransaction")
+        process.stdin.write(b"card DE*abc*04a2\n")
+        begun = await central.wait_for("StartTransaction")
+        assert begun.payload["idTag"] == "DE*abc*04a2"
         process.send_signal(signal.SIGINT)
         output, _ = await process.communicate()
         assert (process.returncode, b"Traceback" in output) == (0, False), output.decode()
