@@ -44,7 +44,8 @@ def facts(charge_point, connector):
         "error": connector.error not in WARNINGS,
         "transaction": transaction,
         "offered": offered,
-        "drawing": outlet and outlet.closed and outlet.state in "CD",
+        # The contactor is faster than the state that is sure: what once drew goes on until that says something else.
+        "drawing": outlet and outlet.state in "CD" and (outlet.closed or (transaction and transaction.drew)),
         "starting": transaction and charge_point.clock.uptime() - transaction.began < STARTING and not transaction.drew,
         "unavailable": not (connector.operative and charge_point.connectors[0].operative)
         or (charge_point.held and not (whole and charge_point.charging)),

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 def measures() -> dict[str, Measure]:
     """Return what can be measured, in the order in which it is."""
-    from benchmarks import memory, sizes, speed, updates
+    from benchmarks import memory, profiles, sizes, speed, updates
 
     functions = (
         sizes.size,
+        profiles.profiles,
         memory.heap,
         memory.smallest_heap,
         memory.names,
@@ -46,6 +47,7 @@ def measures() -> dict[str, Measure]:
         speed.throughput,
         speed.stalls,
         speed.calls,
+        profiles.evse_loop,
         speed.start,
         updates.wire,
         updates.duration,

@@ -14,7 +14,7 @@ import pytest
 import bench
 import build
 import packages_plain
-from benchmarks import memory, setting, speed, updates
+from benchmarks import memory, profiles, setting, speed, updates
 from benchmarks.row import Row, Show, number
 from scenarios import KINDS
 from simulator.interpreter import Interpreter
@@ -22,6 +22,10 @@ from simulator.interpreter import Interpreter
 KEYS = {"what", "value", "unit", "goal", "holds"}
 EXPECTED = {
     "size": {"size.mpy", "size.bundle", "size.main.py", "size.firmware/transfer.mpy"},
+    "profiles": {
+        *("profile.Core.mpy", "profile.Core.heap", "profile.RemoteTrigger.heap", "profile.updater.mpy"),
+        *("profile.shared.heap", "profile.evse.mpy", "profile.evse.heap"),
+    },
     "heap": {
         *("heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"),
         "heap.peak.delta.ecdsa",
@@ -36,11 +40,14 @@ EXPECTED = {
         *("stall.delta.ecdsa", "stall.charging.plain", "stall.charging.delta.ecdsa"),
     },
     "calls": {"calls.latency", "calls.rate", "cpython.latency", "cpython.rate"},
+    "evse-loop": {"evse.1.turn", "evse.2.idle", "evse.3.garbage", "evse.3.reads"},
     "start": {"start"},
     "wire": {"wire.line.plain", "wire.line.delta.share", "wire.release.compressed", "wire.release.delta"},
     "duration": {"update.network", "update.ahead", "update.ahead.ratio", "update.direct", "update.direct.ratio"},
 }
 
+SUPPORTED = "Core FirmwareManagement LocalAuthListManagement Reservation SmartCharging RemoteTrigger".split()
+SHARED = "calls charge_point configuration handshake outbox registration rpc session timestamps websocket".split()
 CASES = (("plain", ""), ("delta", "ecdsa"))
 
 
@@ -53,6 +60,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (memory, "LEAST", 126),
         (memory, "PASSES", 1),
         (memory, "IN_PACKETS", memory.IN_BULK),
+        (profiles, "TURNS", 20),
         (speed, "CASES", CASES),
         (speed, "DOWNLOAD", 64 * 1024),
         (speed, "TIMES", 1),
@@ -74,7 +82,7 @@ async def test_a_measure_gives_its_figures(name: str, interpreter: Interpreter) 
     assert len(names) == len(set(names))
     assert set(names) >= EXPECTED[name]
     assert all(row.what and row.unit and math.isfinite(row.value) and row.value >= 0 for row in rows)
-    assert all(row.value > 0 for row in rows if row.name != "stall.DNS")
+    assert all(row.value > 0 for row in rows if row.name != "stall.DNS" and not row.name.startswith("evse."))
 
 
 def test_no_measure_is_forgotten_here() -> None:
@@ -83,6 +91,29 @@ def test_no_measure_is_forgotten_here() -> None:
 
 def test_every_kind_of_update_is_measured() -> None:
     assert {kind for kind, _ in setting.CASES} == set(KINDS)
+
+
+def test_every_module_belongs_to_one_profile_or_to_all_of_them() -> None:
+    """One that is new is said to be what all profiles share until benchmarks/profiles.py names it."""
+    parts = profiles.parts(build.application("1.0.0"))
+    modules = [module for modules in parts.values() for module in modules]
+    assert len(modules) == len(set(modules))
+    assert set(parts) >= set(SUPPORTED)
+    assert [name for name in parts["what all profiles share"] if name.removeprefix("ocpp.") not in SHARED] == []
+
+
+def test_a_module_that_has_gone_is_named() -> None:
+    files = build.application("1.0.0")
+    del files["ocpp/reservation.mpy"]
+    with pytest.raises(setting.BenchError, match=r"has no ocpp.reservation any more"):
+        profiles.parts(files)
+
+
+async def test_a_turn_of_the_loop_leaves_no_garbage(interpreter: Interpreter) -> None:
+    rows = {row.name: row for row in await profiles.evse_loop(interpreter, lambda _: None)}
+    assert [rows[f"evse.{count}.garbage"].value for count in (1, 2, 3)] == [0, 0, 0]
+    assert rows["evse.1.reads"].value >= 32
+    assert all(row.holds for row in rows.values())
 
 
 def test_every_measure_says_how_it_is_taken() -> None:

@@ -34,7 +34,7 @@ CONNECTORS = 2
 SPEED = 5
 HEAP = 192 * 1024  # for large messages while cars charge
 PATIENCE = 30  # seconds for the answers to a batch
-SLACK = 256  # bytes of the heap in use that may come and go
+SLACK = 1024  # bytes of the heap in use that may come and go
 TAG = "0004A2B3C4"
 PASSWORD = "00" * 16  # as AuthorizationKey is written
 
