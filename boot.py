@@ -10,7 +10,6 @@ whatever the slots (see tools/build.py) hold it never makes the charger reset in
 """
 
 import binascii
-import io
 import os
 import struct
 
@@ -18,90 +17,20 @@ import machine
 from esp32 import Partition
 
 
-class File(io.IOBase):
-    """A file of an Archive, for MicroPython's import: it is read once, from its start to its end."""
+class Slice:
+    """A littlefs inside an OTA slot as a read-only block device."""
 
-    def __init__(self, partition, position, length):
-        self.partition, self.position, self.left = partition, position, length
+    def __init__(self, partition, start, length, block_size):
+        self.partition, self.start = partition, start
+        self.block_size = block_size
+        self.blocks = length // block_size
 
-    def readinto(self, buffer):
-        if len(buffer) > self.left:
-            buffer = memoryview(buffer)[: self.left]
-        self.partition.readblocks(0, buffer, self.position)
-        self.position += len(buffer)
-        self.left -= len(buffer)
-        return len(buffer)
+    def readblocks(self, block, buffer, offset=0):
+        position = self.start + block * self.block_size + offset
+        self.partition.readblocks(position // 4096, buffer, position % 4096)
 
     def ioctl(self, operation, argument):
-        return 0 if operation == 4 else 249 if operation == 11 else -22  # close, best size of a buffer, EINVAL
-
-
-class Archive:
-    """A read-only file system with an application's files; the index stays in the slot. Its own class opens no files:
-
-    MicroPython takes what is an IOBase for a file system in C.
-    """
-
-    file = File  # main.py shares boot.py's names, and may have another use for this one
-
-    def __init__(self, partition, start, files):
-        self.partition, self.start, self.files = partition, start, files
-        self.record = bytearray(48)
-
-    def mount(self, *_):
-        return "/"
-
-    umount = getcwd = mount
-
-    def chdir(self, path):
-        if path != "/":
-            raise OSError(1)  # EPERM: imports are relative to the root
-
-    def look(self, number):
-        """Read a record of the index: path and zeros (40 bytes), u32 offset, u32 length."""
-        self.partition.readblocks(0, self.record, self.start + 48 * number)
-        return self.record
-
-    def find(self, key):
-        """Read the first record that is not before `key`, and return its number; OSError if it begins otherwise."""
-        low, high = 0, self.files
-        while low < high:
-            middle = (low + high) // 2
-            if self.look(middle) < key:
-                low = middle + 1
-            else:
-                high = middle
-        if low == self.files or self.look(low)[: len(key)] != key:
-            raise OSError(2)  # ENOENT
-        return low
-
-    def stat(self, path):
-        key = path.strip("/").encode()
-        self.find(key)
-        if key and not self.record[len(key)]:
-            return 0x8000, 0, 0, 0, 0, 0, struct.unpack_from("<I", self.record, 44)[0], 0, 0, 0
-        self.find(key and key + b"/")
-        return 0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0
-
-    def open(self, path, mode):
-        if mode.strip("rbt"):
-            raise OSError(30)  # EROFS
-        if self.stat(path)[0] != 0x8000:
-            raise OSError(21)  # EISDIR
-        offset, length = struct.unpack_from("<II", self.record, 40)
-        return self.file(self.partition, self.start + offset, length)
-
-    def ilistdir(self, path):
-        key = path.strip("/").encode()
-        key = key and key + b"/"
-        last = None
-        for number in range(self.find(key), self.files):
-            if self.look(number)[: len(key)] != key:
-                break
-            name, folder, _ = bytes(self.record[len(key) : 40]).partition(b"/")
-            if name != last:
-                yield name.rstrip(b"\0").decode(), 0x4000 if folder else 0x8000, 0
-            last = name
+        return {4: self.blocks, 5: self.block_size, 6: -30}.get(operation, 0)
 
 
 def read(partition, position, length):

@@ -3,6 +3,7 @@
 A profile's module has HANDLERS, {action: (fields, function)}: fields as check() takes them; function(charge_point,
 payload) returns the answer, or (answer, what to do once it was sent), or raises CallError. It is imported for a call
 that needs it and not before, since most calls come once in a long while and heap is the scarcest thing a charger has.
+In place of the function may stand the name of a module, whose function answer() does it while the profile's is gone.
 """
 
 from .rpc import CallError
@@ -32,7 +33,12 @@ def answer(charge_point, action, payload):
         raise CallError(code, "no handler for %r" % action[:50])
     fields, function = getattr(__import__("ocpp." + profile), profile).HANDLERS[action]
     check(payload, fields)
-    result = function(charge_point, payload)
+    if isinstance(function, str):
+        del fields
+        charge_point.forget()
+        result = charge_point.call(function, "answer", payload)
+    else:
+        result = function(charge_point, payload)
     return result if isinstance(result, tuple) else (result, None)
 
 

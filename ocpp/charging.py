@@ -121,7 +121,7 @@ def overdrawn(charge_point, number):
 
 
 async def reset(charge_point, kind, restart):
-    """End every transaction and restart; after a soft Reset the central system has a while to hear of it first (5.14)."""
+    """End every transaction and restart; after a soft Reset the central system may hear of it first (5.14)."""
     if kind == "Hard":
         for connector in charge_point.connectors:
             stop_now(charge_point, connector, "HardReset")

@@ -82,9 +82,8 @@ def _ends(charge_point, connector, was_plugged):
         reason = "EmergencyStop" if connector.info == "EmergencyStop" else "Other"
     elif connector.ending and not connector.outlet.closed:
         reason = connector.ending[0]
-    elif was_plugged and not connector.plugged:
-        if charge_point.configuration.get("StopTransactionOnEVSideDisconnect"):
-            reason = "EVDisconnected"
+    elif was_plugged and not connector.plugged and _get(charge_point, "StopTransactionOnEVSideDisconnect"):
+        reason = "EVDisconnected"
     if reason:
         charge_point.after(0, "charging", "stop_now", connector, reason)
     return reason
@@ -99,7 +98,11 @@ def _moved(charge_point, connector):
     elif connector.tag:
         charge_point.after(0, "charging", "start", connector)
     elif not connector.transaction:
-        charge_point.after(charge_point.configuration.get("ConnectionTimeOut"), "connectors", "lapsed", connector.number)
+        charge_point.after(_get(charge_point, "ConnectionTimeOut"), "connectors", "lapsed", connector.number)
+
+
+def _get(charge_point, key):
+    return charge_point.configuration.get(key)
 
 
 def permit(charge_point, connector):
@@ -163,7 +166,7 @@ def refresh(charge_point, connector):
 
 def _report(charge_point, connector):
     """Report a status, when it has lasted for MinimumStatusDuration."""
-    duration = charge_point.configuration.get("MinimumStatusDuration")
+    duration = _get(charge_point, "MinimumStatusDuration")
     if duration:
         charge_point.after(duration, "connectors", "lasted", connector.number)
     elif charge_point.session.registered:

@@ -1,7 +1,5 @@
 """The Core profile: what the central system asks of a charge point (OCPP 1.6, 5)."""
 
-from .rpc import CallError
-
 
 def boot_notification(config, version):
     """Return the payload of BootNotification.req (6.3) from the charger's configuration and its firmware's version."""
@@ -23,17 +21,6 @@ def _connector(charge_point, number):
 # ------------------------------------------------------------------------------------------- configuration and the like
 
 
-def _get_configuration(charge_point, payload):
-    from .keys import KEYS, item
-
-    configuration = charge_point.configuration
-    asked = payload.get("key") or sorted(KEYS)  # an empty list asks for all, too (SteVe)
-    if len(asked) > configuration.get("GetConfigurationMaxKeys"):
-        raise CallError("OccurenceConstraintViolation", "more keys than GetConfigurationMaxKeys")
-    items = [item(configuration, key) for key in asked if key in KEYS]
-    return {"configurationKey": items, "unknownKey": [key for key in asked if key not in KEYS]}
-
-
 def _change_configuration(charge_point, payload):
     return {"status": charge_point.configuration.set(payload["key"], payload["value"])}
 
@@ -47,10 +34,6 @@ def _clear_cache(charge_point, payload):
         except OSError as error:
             charge_point.log("the authorization cache can't be cleared: %s" % error)
     return {"status": status}
-
-
-def _data_transfer(charge_point, payload):
-    return charge_point.call("data_transfer", "answer", payload)
 
 
 def _reset(charge_point, payload):
@@ -153,9 +136,9 @@ HANDLERS = {
     "ClearCache": ({}, _clear_cache),
     "DataTransfer": (
         {"vendorId": (str, 255, True), "messageId": (str, 50, False), "data": (str, None, False)},
-        _data_transfer,
+        "data_transfer",
     ),
-    "GetConfiguration": ({"key": (list, (str, 50, 999), False)}, _get_configuration),
+    "GetConfiguration": ({"key": (list, (str, 50, 999), False)}, "keys"),
     "RemoteStartTransaction": (
         {"idTag": (str, 20, True), "connectorId": (int, 9999, False), "chargingProfile": (dict, None, False)},
         _remote_start,

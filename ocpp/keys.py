@@ -8,6 +8,8 @@ from binascii import hexlify, unhexlify
 
 from micropython import const
 
+from .rpc import CallError
+
 _RECORD = "configuration"
 _READ_ONLY = const(1)
 _WRITE_ONLY = const(2)
@@ -144,14 +146,24 @@ def _record(store, key, text):
     store.set(_RECORD, json.dumps(texts).encode())
 
 
-def item(configuration, key):
-    """Return the KeyValue of GetConfiguration.conf (7.29) of a key."""
+def answer(charge_point, payload):
+    """Return the payload of GetConfiguration.conf (5.8); an empty list of keys asks for all, too, as SteVe's does."""
+    configuration = charge_point.configuration
+    asked = payload.get("key") or sorted(KEYS)
+    if len(asked) > configuration.get("GetConfigurationMaxKeys"):
+        raise CallError("OccurenceConstraintViolation", "more keys than GetConfigurationMaxKeys")
+    items = [_item(configuration, key) for key in asked if key in KEYS]
+    return {"configurationKey": items, "unknownKey": [key for key in asked if key not in KEYS]}
+
+
+def _item(configuration, key):
+    """Return the KeyValue (7.29) of a key."""
     access = KEYS[key][3]
-    answer = {"key": key, "readonly": access == _READ_ONLY}
+    entry = {"key": key, "readonly": access == _READ_ONLY}
     if access != _WRITE_ONLY:
         value = configuration.get(key)
-        answer["value"] = str(value).lower() if isinstance(value, bool) else str(value)
-    return answer
+        entry["value"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return entry
 
 
 def _parse(key, text):

@@ -97,7 +97,12 @@ class Rpc:
         try:
             # MicroPython's parser doesn't miss a missing end.
             message = json.loads(text) if isinstance(text, str) and text.rstrip().endswith("]") else None
-        except (ValueError, MemoryError, RuntimeError):  # no JSON, too much of it, nested too deeply
+        except MemoryError:
+            # A call is answered even so, if its id can be seen: it ends in None, which no other does.
+            parts = text[:99].split('"')
+            is_call = len(parts) > 2 and "".join(parts[0].split()) == "[2," and "\\" not in parts[1]
+            return [_CALL, parts[1], None] if is_call else None
+        except (ValueError, RuntimeError):  # no JSON, nested too deeply
             return None
         if not isinstance(message, list) or len(message) < 2:
             return None
@@ -109,6 +114,8 @@ class Rpc:
 
     async def _answer_call(self, message):
         try:
+            if message[-1] is None:
+                raise MemoryError("no memory for so large a call")
             if len(message) != 4 or not isinstance(message[2], str) or not isinstance(message[3], dict):
                 raise CallError("FormationViolation", "a CALL is [2, id, action, payload]")
             answer, after = self.dispatch(message[2], message[3])

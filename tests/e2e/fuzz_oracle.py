@@ -59,7 +59,7 @@ GREATEST = {
 # Configuration keys that limit lists.
 MOST = {"key": 60, "localAuthorizationList": 50, "chargingSchedulePeriod": 24}
 LONGEST_LOCATION = 2048
-LARGE = 4000  # bytes of a message that a charger may lack the memory for
+LARGE = 4000  # bytes; a charger may lack the memory for such a message
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def judge(text: str, charge_point: ChargePoint) -> Verdict:
     if not 0 < len(unique_id) <= LONGEST_ID:
         outcomes = outcomes | NOT_FORMED | {VALUE}
     if len(text.encode()) > LARGE:
-        outcomes, counts = outcomes | {"InternalError"}, (0, 1)
+        outcomes = outcomes | {"InternalError"}
+        if not re.match(r'\s*\[\s*2\s*,\s*"[^"\\]{,80}"', text):  # without memory to parse it, its id can't be told
+            counts = (0, 1)
     if isinstance(kind, Decimal):
         counts = (0, 1)
     action = rest[0] if rest and isinstance(rest[0], str) else ""

@@ -13,22 +13,37 @@ from hypothesis import strategies as st
 from ocpp.messages import Call, CallResult
 
 from central_system import schema_error
+from environment import REPOSITORY
 from properties import Answer, Firmware, compiled_firmware, hold, mutations
 from simulator.interpreter import Interpreter
 
+LATE = " ".join(sorted(path.stem for path in (REPOSITORY / "ocpp").glob("[a-z]*.py")))
 # The whole of ocpp/ at the boundary of its WebSocket. `answers` are for the charge point's calls, in turn; the messages
 # in the case come then, each of `parts` bytes; after each of them a good call, which has to be answered.
-CODE = """
+CODE = f"LATE = {LATE!r}" + """
 import time
 from firmware.journal import Journal
 from firmware.update import Updater
-from ocpp import calls, core, diagnostics, firmware_management, registration, remote_trigger, transactions
+from ocpp import registration
 from ocpp.charge_point import ChargePoint
 from ocpp.configuration import Configuration
 from ocpp.firmware_status import FirmwareStatuses
 from ocpp.outbox import Outbox
 from ocpp.session import Session
 from ocpp.timestamps import format_time, parse_time
+
+RESIDENT = "charge_point configuration diagnostics firmware_status outbox registration rpc session timestamps".split()
+
+def tidy():
+    # as main.py does it, who keeps less
+    for name in list(sys.modules):
+        if name[:5] == "ocpp." and name[5:] not in RESIDENT:
+            del sys.modules[name]
+            delattr(sys.modules["ocpp"], name[5:])
+
+for name in LATE.split():
+    __import__("ocpp." + name)  # its names stay
+    tidy()
 
 GOOD = '[2,"good","GetConfiguration",{"key":["HeartbeatInterval"]}]'
 ACCEPTED = '[3,"ID",{"status":"Accepted","currentTime":"2026-08-21T12:00:00.123Z","interval":14400}]'
@@ -87,11 +102,37 @@ class Store:
     def set(self, key, value):
         self.records[key] = value
 
+    def delete(self, key):
+        self.records.pop(key, None)
+
+class Files:
+    # in memory, but for what only takes room
+    def __init__(self):
+        self.contents = {}
+
+    def lines(self, name):
+        return (line for line in self.contents.get(name, "").split("\\n") if line)
+
+    def read(self, name):
+        return self.contents[name].encode() if name in self.contents else None
+
+    def write(self, name, pieces):
+        self.contents[name] = "" if name == "reserve" else "".join(pieces)
+
+    def remove(self, name):
+        self.contents.pop(name, None)
+
+    def names(self):
+        return list(self.contents)
+
 class Clock:
     time = None
 
     def now(self):
         return self.time
+
+    def uptime(self):
+        return time.ticks_ms() // 1000
 
     def set(self, time):
         self.time = time
@@ -109,6 +150,16 @@ def parsed(text):
 class Parts:
     pass
 
+def dispatch(charge_point, action, payload):
+    from ocpp import calls
+    try:
+        return calls.answer(charge_point, action, payload)
+    except Exception as error:
+        if "callable" in str(error): sys.print_exception(error, sys.stderr); sys.exit()
+        raise
+    finally:
+        tidy()
+
 async def answer(options, data):
     parts = Parts()
     if "time" in options:
@@ -125,19 +176,20 @@ async def answer(options, data):
     store, clock, resets = Store(), Clock(), []
     configuration = Configuration(store, {}, log)
     outbox = Outbox(log)
-    charge_point = ChargePoint(configuration.get("NumberOfConnectors"), outbox, clock)
+    charge_point = ChargePoint([None], outbox, clock)
     journal = Journal(store, outbox.wake)
     outbox.add(FirmwareStatuses(journal))
-    session = Session(connect, lambda *call: calls.answer(charge_point, *call), {"chargePointVendor": "v",
+    session = Session(connect, lambda *call: dispatch(charge_point, *call), {"chargePointVendor": "v",
         "chargePointModel": "m"}, configuration, clock, log, 1)
     session.on_accepted += [charge_point.report_all, outbox.wake]
     charge_point.configuration, charge_point.session = configuration, session
     parts.journal, parts.log, parts.progress = journal, log, log
     charge_point.updater = Updater(parts)
     charge_point.reset = resets.append
-    charge_point.store = store
-    charge_point.log = charge_point.contactor = charge_point.forget = log
-    tasks = [asyncio.create_task(session.run()), asyncio.create_task(outbox.run(session))]
+    charge_point.store, charge_point.files, charge_point.log, charge_point.forget = store, Files(), log, tidy
+    charge_point.identity, charge_point.open_log = "CP1", lambda: (0, None)
+    charge_point.call("connectors", "resume")
+    tasks = [asyncio.create_task(task) for task in (session.run(), outbox.run(session), charge_point.run())]
     calm = not options["answers"]
     try:
         while not links:

@@ -10,8 +10,9 @@ from scripted import Store
 
 NOON = 1787313600  # 2026-08-21T12:00:00Z
 MODULES = (
-    "authorization calls charging charging_profiles connectors connector_status core data_transfer diagnostics firmware_management id_tags identification keys "
-    "local_auth_list metering remote_trigger reservation schedules smart_charging timestamps transaction_messages transaction_record transactions"
+    "authorization calls charging charging_profiles connector_status connectors core data_transfer diagnostics "
+    "firmware_management id_tags identification keys local_auth_list metering remote_trigger reservation "
+    "schedules smart_charging timestamps transaction_messages transaction_record transactions"
 )
 
 

@@ -2,7 +2,7 @@ import json
 import unittest
 
 from ocpp.configuration import Configuration
-from ocpp.keys import KEYS, item
+from ocpp.keys import KEYS, answer
 from scripted import Store
 
 PASSWORD = b"sixteen-letters!"
@@ -32,6 +32,18 @@ READ_ONLY = (
     "ReserveConnectorZeroSupported ChargeProfileMaxStackLevel ChargingScheduleAllowedChargingRateUnit "
     "ChargingScheduleMaxPeriods MaxChargingProfilesInstalled MeterValuesSampledDataMaxLength"
 )
+
+
+class Point:
+    """What keys.answer() needs of a charge point."""
+
+    def __init__(self, configuration):
+        self.configuration = configuration
+
+
+def item(configuration, key):
+    """The KeyValue of a key."""
+    return answer(Point(configuration), {"key": [key]})["configurationKey"][0]
 
 
 class Fixture:

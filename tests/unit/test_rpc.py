@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import unittest
 
 from ocpp.rpc import CallError, Rpc
@@ -360,6 +361,18 @@ class HostileMessages(unittest.TestCase):
 
     def test_deep_nesting_is_ignored(self):
         self.survives("[" * 3000 + "]" * 3000, '{"a":' * 1000 + "]")
+
+    def test_a_call_that_does_not_fit_into_memory_is_answered_all_the_same(self):
+        async def test():
+            async with Fixture() as (_, central_system, rpc):
+                gc.collect()
+                lists = "[]," * (gc.mem_free() // 25)  # each takes 32 bytes and more
+                central_system.say(' [2, "id","Echo",{"a":[%s[]]}]' % lists)
+                lists = None
+                self.assertEqual((await central_system.next())[:3], [4, "id", "InternalError"])
+                self.assertEqual(await central_system.call("Echo", {"alive": True}), {"alive": True})
+
+        run(test())
 
     def test_deep_nesting_in_a_payload_reaches_no_recursion(self):
         async def test():

@@ -91,9 +91,7 @@ async def evse_loop(interpreter: Interpreter, show: Show) -> list[Row]:
             show(f"{count} connector{plural}")
             config = {"connectors": CONNECTORS[:count], **SHARED}
             (folder / "config.json").write_text(json.dumps(config))
-            told = json.loads(
-                await on_micropython(interpreter, folder, HEAP, "evse_loop", "config.json", str(TURNS))
-            )
+            told = json.loads(await on_micropython(interpreter, folder, HEAP, "evse_loop", "config.json", str(TURNS)))
             if not told["closed"]:
                 raise BenchError("the loop has opened a contactor for no reason")
             name = f"evse.{count}"

@@ -1,7 +1,7 @@
 """network: the Wi-Fi station. It connects, after a moment, when the access point is in the air and the key is right.
 
-Sockets are the desk's own, whatever the station's state: on the chip, too, they only time out when the link dies, or end
-when the address is lost.
+Sockets are the desk's own, whatever the station's state: on the chip, too, they only time out when the link dies, or
+end when the address is lost.
 """
 
 import time
