@@ -175,7 +175,7 @@ class ChargePoint:
         """
         for connector in self.connectors:
             if connector.transaction:
-                self.call("charging", "stop", connector, reason)
+                self.after(0, "charging", "stop", connector, reason)
         await self.until_free()
 
     def hold(self):

@@ -54,13 +54,16 @@ def begin(charge_point, connector, tag, parent, reservation_id=None):
 
 
 def end(charge_point, connector, reason, tag=None):
-    """End the transaction of a connector. reason: 7.36; tag: the idTag that has ended it, if any."""
+    """End the transaction of a connector. reason: 7.36; tag: the idTag that has ended it, if any.
+
+    After a MemoryError it still runs, for the record: it is to be ended once more.
+    """
     transaction = connector.transaction
     if not transaction:
         return
-    connector.transaction = None
     _keep(charge_point, connector)
     _end(charge_point, transaction.number, None, _energy(connector), reason, tag)
+    connector.transaction = None
 
 
 def _end(charge_point, number, time, energy, reason, tag=None):
@@ -72,7 +75,7 @@ def _end(charge_point, number, time, energy, reason, tag=None):
             record = Record(charge_point)
             _stop(record, number, record.now() if time is None else time, energy, reason, tag)
             return
-        except (OSError, MemoryError) as error:
+        except OSError as error:
             why = error
     charge_point.log("StopTransaction can't be recorded, that is tried again later: %s" % why)
 
@@ -229,8 +232,8 @@ def resume(charge_point, reason="PowerLoss"):
             record.base = record.last
             record.save()
         _reserve(charge_point)
-    except OSError as error:
-        charge_point.log("transactions can't be recorded, the file system fails: %s" % error)
+    except (OSError, MemoryError) as error:
+        charge_point.log("transactions can't be recorded: %s" % error)
 
 
 def _reserve(charge_point):

@@ -29,6 +29,7 @@ from simulator.interpreter import Interpreter
 SEED = 1
 FRAMES, ALL_FRAMES = 5_000, 100_000
 ROUND = 1_000  # frames between two looks at the memory
+KEPT = 200  # frames before a reset
 BATCH = 40  # calls at once
 CONNECTORS = 2
 SPEED = 5
@@ -67,6 +68,7 @@ class Fuzzer:
         self.charge_point = ChargePoint("", CONNECTORS)
         self.defaults: dict[str, str] = {}
         self.reservations: set[int] = set()
+        self.resets = 0
         self.received: deque[str] = deque()
         self.told: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -180,7 +182,7 @@ class Fuzzer:
             numbers = range(start, min(start + BATCH, last))
             await self.stir()
             await self.send([fuzz_calls.frame(self.seed, number) for number in numbers], [f"frame {n}" for n in numbers])
-            assert len(self.desk.chip.boots) == 1, self.log()
+            assert len(self.desk.chip.boots) == 1 + self.resets, self.log()
         assert not self.failures, "\n\n".join(self.failures[:10])
 
     async def stir(self) -> None:
@@ -241,6 +243,26 @@ class Fuzzer:
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.log()}") from None
 
+        # What was is over: ids of transactions begin again, so that those in the frames mean some.
+        statuses = {frame.payload["connectorId"]: frame for frame in central.calls("StatusNotification")}
+        central.frames[:] = statuses.values()
+        central.transactions.clear()
+
+    async def reset(self) -> None:
+        """Have the charger start again, with whatever it has kept."""
+        central, seen = self.desk.central, len(self.desk.central.frames)
+        self.resets += 1
+        assert await self.call("Reset", type="Soft") == {"status": "Accepted"}
+
+        def registers() -> bool:
+            return any(frame.asks("StatusNotification") for frame in central.frames[boots()[-1] :]) if boots() else False
+
+        def boots() -> list[int]:
+            started = len(self.desk.chip.boots) > self.resets
+            return [i for i in range(seen, len(central.frames)) if started and central.frames[i].asks("BootNotification")]
+
+        await self.desk.until(registers, f"the charger registers again\n{self.log()}")
+
     async def in_use(self) -> int:
         """Wait until the charger is at rest; return how many bytes of its heap are in use, from an arbitrary number on."""
         least = None
@@ -264,7 +286,7 @@ async def fuzzer(folder: Path, interpreter: Interpreter, seed: int = SEED) -> As
         yield fuzzer
         await fuzzer.charge()
         await fuzzer.tidy()
-        assert [boot.cause for boot in desk.chip.boots] == ["power on"]
+        assert [boot.cause for boot in desk.chip.boots] == ["power on"] + ["reset"] * fuzzer.resets
         assert desk.central.violations == []
 
 
@@ -280,6 +302,10 @@ async def test_a_charger_that_is_fuzzed(
             await running.tidy()
             uses.append(await running.in_use())
         growth = [use - uses[0] for use in uses]
+        # What is kept over a reset does no harm either.
+        await running.fuzz(count, count + KEPT)
+        await running.reset()
+        await running.tidy()
         with capsys.disabled():
             print(f"\nfuzzed: {dict(running.told.most_common())}; heap in use after each {ROUND}: {growth}")
         assert growth[-1] <= SLACK, growth

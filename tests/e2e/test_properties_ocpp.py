@@ -17,11 +17,13 @@ from environment import REPOSITORY
 from properties import Answer, Firmware, compiled_firmware, hold, mutations
 from simulator.interpreter import Interpreter
 
+HEAP = 160 * 1024  # as the unit tests have it
 LATE = " ".join(sorted(path.stem for path in (REPOSITORY / "ocpp").glob("[a-z]*.py")))
 # The whole of ocpp/ at the boundary of its WebSocket. `answers` are for the charge point's calls, in turn; the messages
 # in the case come then, each of `parts` bytes; after each of them a good call, which has to be answered.
 CODE = f"LATE = {LATE!r}" + """
 import time
+gc.threshold(1024)  # as in main.py
 from firmware.journal import Journal
 from firmware.update import Updater
 from ocpp import registration
@@ -154,9 +156,6 @@ def dispatch(charge_point, action, payload):
     from ocpp import calls
     try:
         return calls.answer(charge_point, action, payload)
-    except Exception as error:
-        if "callable" in str(error): sys.print_exception(error, sys.stderr); sys.exit()
-        raise
     finally:
         tidy()
 
@@ -325,7 +324,7 @@ def calls(draw: st.DrawFn) -> str:
 
 @pytest.fixture(scope="module")
 def firmware(interpreter: Interpreter) -> Iterator[Firmware]:
-    firmware = Firmware(interpreter, compiled_firmware(), CODE, most=16 * 1024)
+    firmware = Firmware(interpreter, compiled_firmware(), CODE, most=16 * 1024, heap=HEAP)
     yield firmware
     firmware.stop()
 
