@@ -39,7 +39,7 @@ def facts(charge_point, connector):
     """Return the facts that hold for a connector, as a list of words of RULES."""
     outlet, transaction = connector.outlet, connector.transaction
     whole = connector.number == 0
-    offered = bool(outlet and outlet.permitted)
+    offered = bool(outlet and outlet.permitted) or connector.ending  # until it has ended nothing changes
     found = {
         "error": connector.error not in WARNINGS,
         "transaction": transaction,

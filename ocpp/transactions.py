@@ -233,7 +233,7 @@ def resume(charge_point, reason="PowerLoss"):
             record.save()
         _reserve(charge_point)
     except (OSError, MemoryError) as error:
-        charge_point.log("transactions can't be recorded: %s" % error)
+        charge_point.log("transactions can't be recorded, the file system fails: %s" % error)
 
 
 def _reserve(charge_point):

@@ -157,7 +157,7 @@ class Charger:
         self._reset_answers()
         for connector in self.connectors:
             self.chip.clear(connector)
-        await self._until_reachable()
+        await self._clear_cache()
         for key in list(self._changed):
             await self.ask("ChangeConfiguration", key=key, value=self._defaults[key])
         self._changed.clear()
@@ -165,7 +165,6 @@ class Charger:
             with contextlib.suppress(CallFailed):
                 await self.call(action.partition(" ")[0], **payload)
         self._undo.clear()
-        await self.ask("ClearCache")
         for connector in self.connectors:
             if self.chip.is_plugged(connector):
                 self.chip.unplug(connector)
@@ -173,18 +172,22 @@ class Charger:
                 await self.call("ChangeAvailability", connectorId=connector, type="Inoperative")
                 await self.call("ChangeAvailability", connectorId=connector, type="Operative")
         await self.settled()
-        stopped = {frame.payload["transactionId"] for frame in self.central.calls("StopTransaction")}
-        for transaction in set(self.central.transactions) - stopped:
-            await self.call("RemoteStopTransaction", transactionId=transaction)
+        if running := set(self.central.transactions) - self._stopped():
+            for transaction in running:
+                await self.call("RemoteStopTransaction", transactionId=transaction)
+            await self.settled()
         await self._until_in_service()
-        await self.settled()
 
-    async def _until_reachable(self) -> None:
-        with contextlib.suppress(OSError):  # it is just being disconnected, or starts
-            await self.heartbeat()
-            return
-        await self.passes(1)
-        await self._until_reachable()
+    async def _clear_cache(self) -> None:
+        """Have the cache forgotten, as soon as the charger is connected again."""
+        while True:
+            with contextlib.suppress(OSError):
+                await self.call("ClearCache")
+                return
+            await self.passes(1)
+
+    def _stopped(self) -> set[int]:
+        return {frame.payload["transactionId"] for frame in self.central.calls("StopTransaction")}
 
     async def _until_in_service(self) -> None:
         await self.until(lambda: self.desk.in_service, "every connector is Available")
@@ -325,7 +328,7 @@ class Charger:
         await self.draws(connector)
         return max(self.central.transactions)
 
-    async def draws(self, connector: int = 1, wh: float = 2) -> None:
+    async def draws(self, connector: int = 1, wh: float = 1) -> None:
         """Wait until the car has drawn some Wh more."""
         enough = self.chip.energy(connector) + wh
         await self.until(lambda: self.chip.energy(connector) >= enough, f"a car at connector {connector} draws {wh} Wh")

@@ -241,7 +241,7 @@ async def test_a_connector_that_is_not_there_cannot_be_unlocked(charger: Charger
 
 
 async def test_a_fixed_cable_cannot_be_unlocked(tmp_path: Path, interpreter: Interpreter) -> None:
-    async with Charger(tmp_path, interpreter, fixed_cables=True) as charger, charger.scenario():
+    async with Charger(tmp_path, interpreter, fixed_cables=True) as charger:
         await charger.ask("UnlockConnector", "NotSupported", connectorId=1)
         await charger.charge()
         await charger.ask("UnlockConnector", "NotSupported", connectorId=1)
