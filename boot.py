@@ -1,7 +1,8 @@
 """First code after reset: finds the application of the running OTA slot, mounts it and changes into it.
 
 This file stays on the VFS for good; no update replaces it. So it needs nothing but MicroPython, always returns, and
-whatever the slots (see tools/build.py) hold it never makes the charger reset in circles:
+whatever the slots (see tools/build.py) hold it never makes the charger reset in circles. How an application's files are
+laid out it leaves to the code that comes with them, in the header of the bundle (firmware/archive.py):
 
 - a firmware on trial gets a watchdog from here on, so that a hang before the application's first line ends the trial;
 - a missing or damaged application or a soft reset ends the trial at once: a hard reset makes the bootloader go back;
@@ -15,28 +16,13 @@ import struct
 
 import machine
 from esp32 import Partition
-
-
-class Slice:
-    """A littlefs inside an OTA slot as a read-only block device."""
-
-    def __init__(self, partition, start, length, block_size):
-        self.partition, self.start = partition, start
-        self.block_size = block_size
-        self.blocks = length // block_size
-
-    def readblocks(self, block, buffer, offset=0):
-        position = self.start + block * self.block_size + offset
-        self.partition.readblocks(position // 4096, buffer, position % 4096)
-
-    def ioctl(self, operation, argument):
-        return {4: self.blocks, 5: self.block_size, 6: -30}.get(operation, 0)
+from micropython import opt_level
 
 
 def read(partition, position, length):
     """Return `length` bytes of a partition."""
     buffer = bytearray(length)
-    partition.readblocks(position // 4096, buffer, position % 4096)
+    partition.readblocks(0, buffer, position)
     return buffer
 
 
@@ -67,20 +53,30 @@ def image_end(partition):
 
 
 def find_bundle(partition):
-    """Return the application of a slot as a block device; ValueError when it is missing or damaged."""
+    """Return the application of a slot as a file system; ValueError when it is missing or damaged."""
     start = (image_end(partition) + 4095) // 4096 * 4096
     if start + 4096 > partition.info()[3]:
         raise ValueError("no application")
-    magic, layout, block_size, length, version, digest = struct.unpack("<8sHHI32s32s", read(partition, start, 80))
-    if magic != b"ARUSAPP\0" or layout != 1:
+    magic, layout, files, length, version, digest = struct.unpack("<8sHHI32s32s", read(partition, start, 80))
+    if magic != b"ARUSAPP\0" or layout != 2:
         raise ValueError("no application")
     payload = start + 4096
     if sha256(partition, start, 4064) != read(partition, payload - 32, 32) or payload + length > partition.info()[3]:
         raise ValueError("damaged application header")
     if sha256(partition, payload, length) != digest:
         raise ValueError("damaged application")
+    names = {}
+    opt_level(3)  # line numbers would stay in memory
+    try:
+        exec(bytes(read(partition, start + 80, 3984)).rstrip(b"\xff"), names)
+        archive = names["Archive"](partition, payload, files, length)
+        archive.stat("main.py")
+    except Exception:
+        raise ValueError("damaged application")
+    finally:
+        opt_level(0)
     print("[BOOT] %s: application %s" % (partition.info()[4], version.rstrip(b"\0").decode()))
-    return Slice(partition, payload, length, block_size)
+    return archive
 
 
 def slot_states(slots):
@@ -127,6 +123,7 @@ def start():
         if state in (1, 3, 4):  # PENDING though it doesn't run: the bootloader refused it
             raise ValueError("failed its trial")
         vfs.mount(find_bundle(other), "/app", readonly=True)
+        os.chdir("/app")  # all that it will have to do itself
         other.set_boot()
         if state == 2:  # VALID: it has proved itself, and there is nothing to go back to
             Partition.mark_app_valid_cancel_rollback()
@@ -134,6 +131,7 @@ def start():
         machine.reset()
     except Exception as error:
         print("[BOOT] %s: %s" % (other.info()[4], error))
+        os.chdir("/")
 
 
 try:

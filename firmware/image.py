@@ -14,7 +14,7 @@ from .errors import refuse
 _IMAGE_MAGIC = const(0xE9)
 _DESCRIPTOR_MAGIC = const(0xABCD5432)
 _BUNDLE_MAGIC = b"ARUSAPP\0"
-_BUNDLE_FORMAT = const(1)
+_BUNDLE_FORMAT = const(2)
 _SECTOR = const(4096)
 _MAX_SEGMENTS = const(16)
 

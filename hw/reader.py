@@ -1,4 +1,4 @@
-"""Readers on a serial line, which say again and again which card there is; hw/rdm6300.py and hw/line_reader.py are some.
+"""Readers on a serial line, which say again and again which card there is: hw/rdm6300.py and hw/line_reader.py.
 
 What any reader has to have (hw/fitting.py makes them): poll().
 """
@@ -9,7 +9,7 @@ _ABSENT = const(40)  # polls, 2 s: after that a card is a new one
 
 
 class Reader:
-    """The cards that come. uart: any(), readinto(buffer). A subclass has take(byte), which gives the tag at its end."""
+    """The cards that come. uart: any(), readinto(buffer). length: bytes of a frame, at most."""
 
     def __init__(self, uart, length):
         self.uart = uart
@@ -40,3 +40,6 @@ class Reader:
                 if tag != self.tag:
                     self.tag = found = tag
         return found
+
+    def take(self, byte):
+        """Take one byte; return the tag if it ends a frame that has one. Each kind of reader has its own."""

@@ -73,7 +73,7 @@ class ChargePoint:
         self.held = False  # for an update
         self.free = asyncio.Event()  # a transaction has ended
         self.refusals = 0
-        self._head = self._task = None
+        self._head = None
         self._shift = 0  # seconds from the uptime to Unix time, when it was looked at last
         self._timers = []  # [uptime, module, function, arguments]
         self._news = asyncio.Event()
@@ -147,7 +147,8 @@ class ChargePoint:
 
     def spawn(self, coroutine):
         """Run a coroutine as a task."""
-        self._task = asyncio.create_task(self._guard(coroutine))  # the event loop keeps it
+        # The event loop keeps it, and no longer than it runs: its modules are in memory as long as somebody has it.
+        asyncio.create_task(self._guard(coroutine))  # noqa: RUF006
 
     async def _guard(self, coroutine):
         try:

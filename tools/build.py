@@ -7,8 +7,8 @@ The charger writes the file to its inactive OTA slot as it is. The bootloader se
 the charger finds the bundle behind it:
 
     image, padded with 0xFF to a multiple of 4096
-    4096 bytes of bundle header (see BUNDLE_HEADER)
-    a littlefs of 256-byte blocks with the application, its length a multiple of 4096
+    4096 bytes of bundle header (see BUNDLE_HEADER), which brings the code that reads what follows
+    an archive of the application's files, its length a multiple of 4096 (see archive())
 
 UPDATE_FILES.md has it with offsets, and what packages look like. The command line is in packages_command.py.
 """
@@ -25,13 +25,18 @@ import environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SECTOR = 4096
-LITTLEFS_BLOCK = 256
 
-# magic, format, littlefs block size, littlefs length, version (UTF-8, NUL padded), SHA-256 of the littlefs.
-# The last 32 bytes of the header's 4096 are the SHA-256 of all before them; what lies between is 0xFF.
+# magic, format, number of files, length of the archive, version (UTF-8, NUL padded), SHA-256 of the archive.
+# Then comes the text of LOADER, which boot.py executes to have the archive read, and 0xFF behind it. The last 32 bytes
+# of the header's 4096 are the SHA-256 of all before them.
 BUNDLE_HEADER = struct.Struct("<8sHHI32s32s")
 BUNDLE_MAGIC = b"ARUSAPP\0"
-BUNDLE_FORMAT = 1
+LOADER = "firmware/archive.py"
+BUNDLE_FORMAT = 2
+
+# path (UTF-8, NUL padded, at least one NUL), position in the archive, length.
+ARCHIVE_RECORD = struct.Struct("<40sII")
+MAX_PATH = 39  # bytes
 
 IMAGE_HEADER: struct.Struct = struct.Struct("<BBBBIB3sHBHH4sB")
 SEGMENT_HEADER: struct.Struct = struct.Struct("<II")
@@ -58,6 +63,7 @@ def application(version: str, extra: dict[str, bytes] | None = None) -> dict[str
         for package in ("ocpp", "firmware", "hw")
         for path in sorted((REPOSITORY / package).glob("*.py"))
     }
+    del sources[LOADER]  # it comes with the header
     sources["version.py"] = f'VERSION = "{version}"\n'.encode()
     files = {name.removesuffix(".py") + ".mpy": _compile(name, text) for name, text in sources.items() if text.strip()}
     files["main.py"] = (REPOSITORY / "main.py").read_bytes()
@@ -79,40 +85,53 @@ def _compile(name: str, source: bytes) -> bytes:
         return path.with_suffix(".mpy").read_bytes()
 
 
-def littlefs(files: dict[str, bytes]) -> bytes:
-    """Return a littlefs image of 256-byte blocks with `files`, just as long as it must be."""
-    from littlefs import LittleFS
-    from littlefs.errors import LittleFSError
+def archive(files: dict[str, bytes]) -> bytes:
+    """Return an archive of `files`: a record of each in the order of their paths, then what they hold in that order."""
+    paths = {name: name.encode() for name in files}
+    for name, path in paths.items():
+        if not 1 <= len(path) <= MAX_PATH or b"\0" in path or "" in name.split("/"):
+            raise BuildError(f"{name!r} can't go into the application: a path has 1 to {MAX_PATH} bytes")
+        if any(other.startswith(path + b"/") for other in paths.values()):
+            raise BuildError(f"{name!r} can't be both a file and a folder of the application")
+    index, content = b"", b""
+    for name in sorted(files, key=paths.__getitem__):
+        position = ARCHIVE_RECORD.size * len(files) + len(content)
+        index += ARCHIVE_RECORD.pack(paths[name], position, len(files[name]))
+        content += files[name]
+    data = index + content
+    return data + b"\xff" * (-len(data) % SECTOR)
 
-    least = sum(map(len, files.values())) // SECTOR + 1
-    for sectors in range(least, 4 * least + 8):
-        filesystem = LittleFS(block_size=LITTLEFS_BLOCK, block_count=sectors * SECTOR // LITTLEFS_BLOCK)
-        try:
-            for name, data in sorted(files.items()):
-                if "/" in name:
-                    filesystem.makedirs(name.rpartition("/")[0], exist_ok=True)
-                with filesystem.open(name, "wb") as file:
-                    file.write(data)
-        except LittleFSError as error:
-            # A name that finds no block of its directory's to be in counts as too long.
-            if error.code not in (LittleFSError.Error.LFS_ERR_NOSPC, LittleFSError.Error.LFS_ERR_NAMETOOLONG):
-                raise
-            continue
-        return bytes(filesystem.context.buffer)
-    raise BuildError("the application's files don't fit a littlefs of four times their size")
+
+def contents(payload: bytes, number: int) -> dict[str, bytes]:
+    """Return the files of an archive, path -> content; BuildError if a charger would take it for damaged."""
+    files: dict[str, bytes] = {}
+    end, last = ARCHIVE_RECORD.size * number, bytes(MAX_PATH + 1)
+    if not number or end > len(payload):
+        raise BuildError(f"the bundle has no index of {number} files: build the file again")
+    for position in range(0, end, ARCHIVE_RECORD.size):
+        path, start, length = ARCHIVE_RECORD.unpack_from(payload, position)
+        if path <= last or path[MAX_PATH] or start != end or start + length > len(payload):
+            raise BuildError(f"record {len(files)} of the bundle's index is wrong: build the file again")
+        files[path.rstrip(b"\0").decode(errors="replace")] = payload[start : start + length]
+        end, last = start + length, path
+    return files
 
 
 def bundle(files: dict[str, bytes], version: str) -> bytes:
-    """Return the application bundle: its header of 4096 bytes and the littlefs."""
-    payload = littlefs(files)
+    """Return the application bundle: its header of 4096 bytes and the archive."""
+    payload = archive(files)
     header = BUNDLE_HEADER.pack(
         BUNDLE_MAGIC,
         BUNDLE_FORMAT,
-        LITTLEFS_BLOCK,
+        len(files),
         len(payload),
         version.encode(),
         hashlib.sha256(payload).digest(),
-    ).ljust(SECTOR - 32, b"\xff")
+    )
+    header += (REPOSITORY / LOADER).read_bytes()
+    if len(header) > SECTOR - 32:
+        raise BuildError(f"{LOADER} does not fit the header: it may have {SECTOR - 32 - BUNDLE_HEADER.size} bytes")
+    header = header.ljust(SECTOR - 32, b"\xff")
     return header + hashlib.sha256(header).digest() + payload
 
 

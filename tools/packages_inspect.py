@@ -58,7 +58,7 @@ def _inside(plain: Plain) -> list[tuple[str, str]]:
         ("image", f"{_size(plain.image_length)}{f', {named}' if named else ''}"),
     ]
     if plain.bundle_length:
-        rows.append(("bundle", f"{_size(plain.bundle_length)}, littlefs {_size(plain.files_length)}"))
+        rows.append(("bundle", f"{_size(plain.bundle_length)}, {plain.files} files in {_size(plain.files_length)}"))
     return [*rows, ("application", plain.version)] if plain.version else rows
 
 

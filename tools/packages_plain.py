@@ -25,7 +25,8 @@ class Plain:
     image_version: str
     version: str = ""  # of the application; empty if there is none
     bundle_length: int = 0  # with its header
-    files_length: int = 0  # of the littlefs
+    files: int = 0  # how many the application has
+    files_length: int = 0  # of their archive
     problems: list[str] = field(default_factory=list)
 
 
@@ -90,8 +91,9 @@ def _read_bundle(data: bytes, start: int, plain: Plain) -> None:
     if len(header) < build.SECTOR or header[:8] != build.BUNDLE_MAGIC:
         plain.problems.append("what stands behind the image is no application bundle: make the file with build.py")
         return
-    _, layout, _, length, version, digest = build.BUNDLE_HEADER.unpack_from(header)
-    plain.version, plain.files_length, plain.bundle_length = text(version), length, build.SECTOR + length
+    _, layout, files, length, version, digest = build.BUNDLE_HEADER.unpack_from(header)
+    plain.version, plain.bundle_length = text(version), build.SECTOR + length
+    plain.files, plain.files_length = files, length
     if layout != build.BUNDLE_FORMAT:
         plain.problems.append(f"the bundle's format is {layout}, known is {build.BUNDLE_FORMAT}")
     if hashlib.sha256(header[:-SHA256]).digest() != header[-SHA256:]:
@@ -100,3 +102,8 @@ def _read_bundle(data: bytes, start: int, plain: Plain) -> None:
         plain.problems.append(f"the bundle has {len(payload):,} bytes of {length:,}: build or download it again")
     elif hashlib.sha256(payload).digest() != digest:
         plain.problems.append("the bundle is damaged (its SHA-256 differs): build or download it again")
+    elif layout == build.BUNDLE_FORMAT:
+        try:
+            build.contents(payload, files)
+        except build.BuildError as error:
+            plain.problems.append(str(error))

@@ -10,15 +10,18 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from central_system import Frame, Payload
 from oca import FRIEND, STRANGER, TAG, Charger
+from simulator.interpreter import Interpreter
 
 CONNECTORS = (1, 2)
 MONTH = 30 * 86400  # seconds
+SAMPLE_INTERVAL = 10  # seconds
 CONFIGURATION = {
-    "MeterValueSampleInterval": 10,
+    "MeterValueSampleInterval": SAMPLE_INTERVAL,
     "StopTxnSampledData": "Energy.Active.Import.Register",
     "AllowOfflineTxForUnknownId": "true",
     "LocalPreAuthorize": "true",
@@ -27,6 +30,17 @@ CONFIGURATION = {
 KEYS = ("ConnectionTimeOut", "ResetRetries")
 GUEST, FAMILY = "00000ADA01", "FAMILY"
 MESSAGES = ("StartTransaction", "MeterValues", "StopTransaction")
+
+
+class BusyCharger(Charger):
+    """A charger for the hour."""
+
+    def __init__(self, folder: Path, interpreter: Interpreter, *, record: bool = False) -> None:
+        super().__init__(folder, interpreter, len(CONNECTORS))
+        configuration = self.desk._config["configuration"]
+        assert isinstance(configuration, dict)
+        configuration.update(CONFIGURATION)
+        self.chip._record = record
 
 
 def profile(number: int, amps: int) -> Payload:
@@ -82,6 +96,7 @@ class Hour:
         self.changes: list[Change] = []
         self.made: list[tuple[int, int, int]] = []
         self.begun = self.ended = 0
+        self.lengths: list[int] = []  # flash operations of each stage
         self.values: dict[str, Any] = {
             "ConnectionTimeOut": "600",
             "ResetRetries": "3",
@@ -136,12 +151,19 @@ class Hour:
         self.ended += ended
         self.made.append((self.chip.operations, self.begun, self.ended))
 
-    # -------------------------------------------------------------------------------------------------------- the stages
+    # ------------------------------------------------------------------------------------------------------- the stages
 
     @property
     def stages(self) -> list[Callable[[], Awaitable[None]]]:
         """All of them, in order."""
         return [self.settings, self.by_card, self.reserved, self.outage, self.two_cars, self.availability, self.reset]
+
+    async def play(self) -> None:
+        """Play all of them."""
+        for stage in self.stages:
+            begun = self.chip.operations
+            await stage()
+            self.lengths.append(self.chip.operations - begun)
 
     async def settings(self) -> None:
         """ChangeConfiguration, SendLocalList, SetChargingProfile."""
@@ -314,17 +336,24 @@ async def is_known(charger: Charger, tag: str, connector: int) -> bool:
     return len(charger.messages("Authorize")) == asked
 
 
-async def until_cut(charger: Charger, stage: Callable[[], Awaitable[None]]) -> bool:
-    """Play a stage until the power fails; return whether it did."""
+async def until_cut(charger: Charger, stage: Callable[[], Awaitable[None]]) -> None:
+    """Play a stage until the power fails, which it has to."""
     boots = len(charger.chip.boots)
     playing = asyncio.ensure_future(stage())
+    try:
+        await charger.until(
+            lambda: "power on" in [boot.cause for boot in charger.chip.boots[boots:]], "the power fails"
+        )
+    finally:
+        playing.cancel()
+        with contextlib.suppress(asyncio.CancelledError, AssertionError, OSError):
+            await playing
 
-    def failed() -> bool:
-        return "power on" in [boot.cause for boot in charger.chip.boots[boots:]]
 
-    while not (playing.done() or failed()):
-        await asyncio.sleep(0.01)
-    playing.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await playing
-    return failed()
+async def undo(charger: Charger) -> None:
+    """Undo what a stage may have done whose answer was never seen."""
+    for number in (5, 6):
+        await charger.call("CancelReservation", reservationId=number)
+    await charger.ask("SendLocalList", listVersion=1, updateType="Full")
+    await charger.call("ClearChargingProfile")
+    await charger.ask("ChangeAvailability", connectorId=0, type="Operative")

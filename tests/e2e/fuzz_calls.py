@@ -59,10 +59,40 @@ STRINGS = (
     "2026-08-21T12:00:00+99:99",
 )
 NAMES = ("", "x", "status", "idTag", "IDTAG", "connectorid", "connectorId ", "é", "\U0001f600", "__init__", "a" * 100)
-DATES = ("2099-01-01T00:00:00Z", "2099-12-31T23:59:59.999+01:00", "2020-02-29T12:00:00.000Z", "2020-01-01T00:00:00-03:30")
+DATES = (
+    "2099-01-01T00:00:00Z",
+    "2099-12-31T23:59:59.999+01:00",
+    "2020-02-29T12:00:00.000Z",
+    "2020-01-01T00:00:00-03:30",
+)
 TAGS = ("04A2B3C4", "0004A2B3C4", "A", "fuzz-tag-of-20-chars", "é", "<&>")
-VALUES = ("0", "1", "5", "30", "300", "86400", "86401", "-1", "1.5", "0x10", "true", "false", "True", "", " ", "stop", "wait")
-MORE_VALUES = ("Voltage", "Voltage,Voltage", "Energy.Active.Import.Register,Voltage", "1.RST,2.RTS", "00" * 16, "zz" * 16)
+VALUES = (
+    "0",
+    "1",
+    "5",
+    "30",
+    "300",
+    "86400",
+    "86401",
+    "-1",
+    "1.5",
+    "0x10",
+    "true",
+    "false",
+    "True",
+    "",
+    " ",
+    "stop",
+    "wait",
+)
+MORE_VALUES = (
+    "Voltage",
+    "Voltage,Voltage",
+    "Energy.Active.Import.Register,Voltage",
+    "1.RST,2.RTS",
+    "00" * 16,
+    "zz" * 16,
+)
 KEYS = (
     "AllowOfflineTxForUnknownId AuthorizationCacheEnabled AuthorizationKey AuthorizeRemoteTxRequests BlinkRepeat "
     "ChargeProfileMaxStackLevel ChargingScheduleMaxPeriods ClockAlignedDataInterval ConnectionTimeOut "
@@ -126,7 +156,9 @@ class Maker:
 
     def frame(self) -> str:
         """A valid call, one after an accident, one with another payload, one out of form, or no call at all."""
-        (kind,) = self.rng.choices((self.valid, self.damaged, self.foreign, self.formless, self.broken), (25, 45, 6, 14, 10))
+        (kind,) = self.rng.choices(
+            (self.valid, self.damaged, self.foreign, self.formless, self.broken), (25, 45, 6, 14, 10)
+        )
         while True:
             text = kind()
             if len(text.encode()) <= LONGEST:
@@ -172,7 +204,9 @@ class Maker:
         elif what == 4:
             message[3] = rng.choice((None, None, [], [payload], "", "{}", json.dumps(payload), 0, -1.5, True, False))
         elif what == 5:
-            message = rng.choice((message[:1], message[:2], message[:3], [*message, {}], [*message, None], [], [message]))
+            message = rng.choice(
+                (message[:1], message[:2], message[:3], [*message, {}], [*message, None], [], [message])
+            )
         elif what == 6:  # the answer to no call
             result = rng.choice(({}, {"status": "Accepted"}, None, [], "x", self.anything()))
             error = [4, self.id(), rng.choice(("GenericError", "", "x" * 300, None, 4)), "", {}]
@@ -228,14 +262,18 @@ class Maker:
     def payload(self, action: str) -> Any:
         """A payload as its schema has it, and mostly one that makes sense."""
         payload = self.instance(schema_of(action), "", schema_of(action))
-        schedules = [payload.get(name, {}).get("chargingSchedule") for name in ("csChargingProfiles", "chargingProfile")]
+        schedules = [
+            payload.get(name, {}).get("chargingSchedule") for name in ("csChargingProfiles", "chargingProfile")
+        ]
         for schedule in schedules:
             if schedule:  # its periods come in order, the first one at 0
                 starts = sorted(period["startPeriod"] for period in schedule["chargingSchedulePeriod"])
                 starts[:1] = [0] * bool(starts)
                 for period, start in zip(schedule["chargingSchedulePeriod"], starts, strict=True):
                     period["startPeriod"] = start
-        if payload.get("value") in TOO_LIVELY.get(payload.get("key", "") if action == "ChangeConfiguration" else "", ()):
+        if payload.get("value") in TOO_LIVELY.get(
+            payload.get("key", "") if action == "ChangeConfiguration" else "", ()
+        ):
             payload["value"] = "0"
         return payload
 
@@ -293,7 +331,9 @@ class Maker:
         elif what == 3:
             new = rng.choice(STRINGS)
         elif what == 4:
-            new = rng.choice(("x", "é", "&lt;", "\U0001f600", "\0")) * rng.choice((8, 20, 21, 25, 50, 51, 255, 256, 500, 501))
+            new = rng.choice(("x", "é", "&lt;", "\U0001f600", "\0")) * rng.choice(
+                (8, 20, 21, 25, 50, 51, 255, 256, 500, 501)
+            )
         elif what == 5:
             new = None
         elif what == 6:
@@ -304,7 +344,9 @@ class Maker:
         elif what == 8 and isinstance(value, str):
             new = rng.choice((value.upper(), value.lower(), value + " ", value * 2, value + "\0", value[:-1]))
         else:  # another type
-            new = rng.choice((True, False, 0, 1.5, "1", "", [], {}, [value], {name: value}, str(value)[:500], self.anything()))
+            new = rng.choice(
+                (True, False, 0, 1.5, "1", "", [], {}, [value], {name: value}, str(value)[:500], self.anything())
+            )
         return put(new, payload)
 
     def nested(self) -> Any:

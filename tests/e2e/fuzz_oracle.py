@@ -144,7 +144,9 @@ def _payload_outcomes(action: str, payload: dict[str, Any], charge_point: Charge
     # Of another type, it breaks other rules of the schema as well.
     mistyped = [error.absolute_path for error in errors if error.validator == "type"]
     errors = [error for error in errors if error.validator == "type" or error.absolute_path not in mistyped]
-    outcomes = {CODES.get(error.validator, VALUE) for error in errors} | set(_beyond_schema(action, payload, charge_point))
+    outcomes = {CODES.get(error.validator, VALUE) for error in errors} | set(
+        _beyond_schema(action, payload, charge_point)
+    )
     if all(_is_disputable(action, error) for error in errors):
         outcomes.add(RESULT)
     return outcomes
@@ -162,7 +164,9 @@ def _is_disputable(action: str, error: ValidationError) -> bool:
     if error.validator == "multipleOf":  # as good as one, in the floats that there are
         return abs(value * 10 - round(value * 10)) < Decimal("0.1")
     if error.validator == "type" and error.validator_value == "integer":
-        return isinstance(value, Decimal) and value == value.to_integral_value()  # later drafts of JSON Schema take 1.0 for one
+        return (
+            isinstance(value, Decimal) and value == value.to_integral_value()
+        )  # later drafts of JSON Schema take 1.0 for one
     return False
 
 

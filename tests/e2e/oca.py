@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from central_system import Answer, CallFailed, Payload
-from desk import Desk
+from desk import CONNECTORS, Desk
 from simulator.interpreter import Interpreter
 
 SPEED = 20
@@ -45,15 +45,17 @@ class Charger:
         connectors: int = 1,
         *,
         fixed_cables: bool = False,
-        **options: Any,
     ) -> None:
-        configuration = {"ConnectionTimeOut": 600, "MeterValueSampleInterval": 0, **options.pop("configuration", {})}
         self.desk = Desk(
-            folder, interpreter, **{"speed": SPEED, "heap": HEAP, "connectors": connectors, "configuration": configuration, **options}
+            folder,
+            interpreter,
+            speed=SPEED,
+            heap=HEAP,
+            connectors=connectors,
+            configuration={"ConnectionTimeOut": 600, "MeterValueSampleInterval": 0},
         )
         if fixed_cables:
-            outlets = self.desk._config["connectors"]
-            self.desk._config["connectors"] = [{**outlet, "lock": None} for outlet in outlets]
+            self.desk._config["connectors"] = [{**outlet, "lock": None} for outlet in CONNECTORS[:connectors]]
         self.chip, self.central, self.lines = self.desk.chip, self.desk.central, self.desk.lines
         self.connectors = range(1, connectors + 1)
         self.parents: dict[str, str] = {}
@@ -90,7 +92,7 @@ class Charger:
     async def __aexit__(self, *_: object) -> None:
         await self.desk.__aexit__()
 
-    # ---------------------------------------------------------------------------------------------------------- the time
+    # --------------------------------------------------------------------------------------------------------- the time
 
     def now(self) -> float:
         """Unix seconds of the charger's time."""
@@ -106,7 +108,7 @@ class Charger:
         end = self.now() + seconds
         await self.until(lambda: self.now() >= end, "the time")
 
-    # ----------------------------------------------------------------------------------------------- a scenario begins …
+    # ---------------------------------------------------------------------------------------------- a scenario begins …
 
     @asynccontextmanager
     async def scenario(self) -> AsyncIterator[Charger]:
@@ -150,7 +152,7 @@ class Charger:
         self.central.id_tags.clear()
         self.parents.clear()
 
-    # --------------------------------------------------------------------------------------------- … and is tidied up
+    # ----------------------------------------------------------------------------------------------- … and is tidied up
 
     async def tidy(self) -> None:
         """Undo whatever the scenario has left behind."""
@@ -192,7 +194,7 @@ class Charger:
     async def _until_in_service(self) -> None:
         await self.until(lambda: self.desk.in_service, "every connector is Available")
 
-    # ------------------------------------------------------------------------------------------------ the central system
+    # ----------------------------------------------------------------------------------------------- the central system
 
     def _boot(self, _: Payload) -> Payload:
         central = self.central
@@ -284,7 +286,7 @@ class Charger:
     async def restarted(self, boots: int = 1) -> None:
         """Wait until the charger has registered so many times in this scenario, and reported its connectors."""
         await self.until(lambda: len(self.messages("BootNotification")) >= boots, "BootNotification")
-        last = [frame for frame in self.central.calls("BootNotification")][-1]
+        last = self.central.calls("BootNotification")[-1]
         since = self.central.frames.index(last)
 
         def reported() -> set[int]:
@@ -293,7 +295,7 @@ class Charger:
 
         await self.until(lambda: reported() == {0, *self.connectors}, "StatusNotification of each connector")
 
-    # ---------------------------------------------------------------------------------------------- drivers and their cars
+    # ------------------------------------------------------------------------------------------- drivers and their cars
 
     async def card(self, tag: str = TAG) -> None:
         """Hold a card at the reader, again and again until the charger takes note of it, as its log tells."""
@@ -340,12 +342,23 @@ class Charger:
         await self.until_status("Finishing", connector)
         return await self.message("StopTransaction", count + 1)
 
+    def lock_opens(self, connector: int = 1) -> asyncio.Task[bool]:
+        """Watch for the current in the lock's motor, which is short: in a thread, as this one may be busy."""
+
+        def watch() -> bool:
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end and not self.chip.lock(connector):
+                time.sleep(0.001)
+            return time.monotonic() < end
+
+        return asyncio.create_task(asyncio.to_thread(watch))
+
     async def stop_by_fault(self, reason: str, connector: int = 1) -> Payload:
         """Wait until a fault has ended the transaction. Return StopTransaction."""
         await self.until_status("Faulted", connector)
         return await self.message("StopTransaction", reason=reason)
 
-    # -------------------------------------------------------------------------------------------------- what can be seen
+    # ------------------------------------------------------------------------------------------------- what can be seen
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition; AssertionError with what was told so far if it doesn't come."""
@@ -381,9 +394,7 @@ class Charger:
 
     async def until_status(self, status: str, connector: int = 1) -> None:
         """Wait until this is what was reported last."""
-        await self.until(
-            lambda: self.statuses(connector)[-1:] == [status], f"connector {connector} is {status}"
-        )
+        await self.until(lambda: self.statuses(connector)[-1:] == [status], f"connector {connector} is {status}")
 
     def story(self, *actions: str) -> list[str]:
         """The charger's calls in short, in their order: all but Heartbeats, or those with these actions."""
@@ -391,7 +402,7 @@ class Charger:
         chosen = [frame for frame in frames if frame.action in (actions or {frame.action} - {"Heartbeat"})]
         return [word(frame.action, frame.payload) for frame in chosen]
 
-    # ------------------------------------------------------------------------------------------------ what has to be true
+    # ---------------------------------------------------------------------------------------------- what has to be true
 
     def seconds(self, text: str) -> float:
         """Unix seconds of a timestamp, which has to be one of this scenario."""

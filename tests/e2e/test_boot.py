@@ -31,6 +31,38 @@ async def test_files_on_the_vfs_do_not_shadow_the_application(tmp_path: Path, in
     assert outcome.lines[1:] == ["new", "END"]
 
 
+async def test_an_application_of_many_files_is_imported_and_listed(
+    tmp_path: Path, interpreters: list[Interpreter]
+) -> None:
+    """Every module there is: nothing of it runs at import."""
+    files = build.application("1")
+    modules = sorted(name[:-4].replace("/", ".") for name in files if name.endswith(".mpy"))
+    main = (
+        f"import os, sys\nfor name in {modules}:\n    __import__(name)\n"
+        "    sys.modules.pop(name)\n    package, _, module = name.rpartition('.')\n"
+        "    if package:\n        delattr(sys.modules[package], module)\n"
+        "print(os.listdir(), len(os.listdir('ocpp')))\nprint('END')\n"
+    )
+    content = build.update_file(IMAGE, build.bundle({**files, "main.py": main.encode()}, "1"))
+    for port in interpreters:
+        folder = tmp_path / str(port.word_bits)
+        folder.mkdir()
+        outcome = await switch_on(folder, port, Flash((content,)), heap=None)
+        in_ocpp = len([name for name in files if name.startswith("ocpp/")])
+        assert outcome.lines[1:] == [f"['firmware', 'hw', 'main.py', 'ocpp', 'version.mpy'] {in_ocpp}", "END"]
+
+
+async def test_an_application_may_fill_its_slot_to_the_end(tmp_path: Path, interpreter: Interpreter) -> None:
+    files = {"main.py": b"import z\nprint(z.LAST)\nprint('END')\n"}
+    empty = build.update_file(IMAGE, build.bundle({**files, "z.py": b""}, "1"))
+    files["z.py"] = b"LAST = 'the end'\n".rjust(0x180000 - len(empty.rstrip(b"\xff")), b"\n")
+    content = build.update_file(IMAGE, build.bundle(files, "1"))
+    assert len(content) == 0x180000
+    assert content.endswith(b"the end'\n")
+    outcome = await switch_on(tmp_path, interpreter, Flash((content,)))
+    assert outcome.lines[1:] == ["the end", "END"]
+
+
 async def test_a_damaged_application_on_trial_goes_back(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((GOOD_0, DAMAGED), ((0, VALID), (1, NEW))))
     assert outcome.boots == [("ota_1", "power on"), ("ota_0", "reset")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from littlefs import LittleFS
 
 import build
 
@@ -43,27 +43,46 @@ def test_esptool_accepts_an_update_file(tmp_path: Path, files: dict[str, bytes])
     assert esptool(path).count("(valid)") == 2
 
 
-def test_littlefs_python_reads_the_bundle(files: dict[str, bytes]) -> None:
+def test_the_archive_is_as_update_files_md_has_it(files: dict[str, bytes]) -> None:
     payload = build.bundle(files, "1.2.3")[build.SECTOR :]
     assert len(payload) % build.SECTOR == 0
-    filesystem = LittleFS(block_size=512, block_count=len(payload) // 512, mount=False)
-    filesystem.context.buffer = bytearray(payload)
-    filesystem.mount()
-    found = {
-        f"{folder}/{name}".lstrip("/"): filesystem.open(f"{folder}/{name}", "rb").read()
-        for folder, _, names in filesystem.walk("/")
-        for name in names
-    }
+    records = [struct.unpack_from("<40sII", payload, 48 * i) for i in range(len(files))]
+    found = {path.rstrip(b"\0").decode(): payload[start : start + length] for path, start, length in records}
     assert found == files
+    assert [path for path, _, _ in records] == sorted(path for path, _, _ in records)
+    ends = [48 * len(files), *(start + length for _, start, length in records)]
+    assert [start for _, start, _ in records] == ends[:-1]
+    assert payload[ends[-1] :] == b"\xff" * (len(payload) - ends[-1])
+    assert len(payload) - ends[-1] < build.SECTOR
+
+
+def test_the_files_of_an_archive_come_out_as_they_went_in(files: dict[str, bytes]) -> None:
+    odd = {**files, "empty.py": b"", "a/b/c.py": b"deep", "a.py": b"", "a-b": b"1", "p" * 39: b"2"}
+    assert build.contents(build.archive(odd), len(odd)) == odd
+
+
+@pytest.mark.parametrize("path", ["", "p" * 40, "ä" * 20, "a//b", "/a", "a/", "a\0b", "parts"])
+def test_a_path_that_no_charger_would_find_is_refused(path: str) -> None:
+    with pytest.raises(build.BuildError, match="application"):
+        build.archive({path: b"", "parts/one.py": b""})
 
 
 def test_the_bundles_header_says_what_it_holds(files: dict[str, bytes]) -> None:
     data = build.bundle(files, "1.2.3")
-    magic, layout, block, length, version, digest = build.BUNDLE_HEADER.unpack_from(data)
-    assert (magic, layout, block, length) == (b"ARUSAPP\0", 1, 512, len(data) - 4096)
+    magic, layout, number, length, version, digest = build.BUNDLE_HEADER.unpack_from(data)
+    assert (magic, layout, number, length) == (b"ARUSAPP\0", 2, len(files), len(data) - 4096)
     assert version.rstrip(b"\0") == b"1.2.3"
     assert digest == hashlib.sha256(data[4096:]).digest()
+    assert data[80:4064].rstrip(b"\xff") == (build.REPOSITORY / "firmware" / "archive.py").read_bytes()
     assert data[4064:4096] == hashlib.sha256(data[:4064]).digest()
+
+
+def test_code_that_does_not_fit_the_header_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "archive.py").write_bytes(b"#" * 3985)
+    monkeypatch.setattr(build, "REPOSITORY", tmp_path)
+    with pytest.raises(build.BuildError, match="3984"):
+        build.bundle({"main.py": b""}, "1")
 
 
 def test_the_same_application_makes_the_same_file(files: dict[str, bytes]) -> None:
@@ -72,6 +91,7 @@ def test_the_same_application_makes_the_same_file(files: dict[str, bytes]) -> No
 
 def test_the_application_is_compiled_but_for_main_py(files: dict[str, bytes]) -> None:
     assert [name for name in files if name.endswith(".py")] == ["main.py"]
+    assert "firmware/archive.mpy" not in files
     assert {"version.mpy", "ocpp/websocket.mpy", "firmware/update.mpy", "hw/slots.mpy"} <= files.keys()
 
 
@@ -109,6 +129,8 @@ def test_what_is_no_image_is_refused_with_what_to_do(data: bytes, words: str) ->
 
 
 def test_a_module_that_does_not_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "archive.py").touch()
     (tmp_path / "hw").mkdir()
     (tmp_path / "hw" / "broken.py").write_text("def (")
     monkeypatch.setattr(build, "REPOSITORY", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -44,7 +45,7 @@ def frames(charger: Charger, action: str) -> list[Frame]:
 def seconds_between(charger: Charger, action: str) -> list[float]:
     """Seconds of the charger's time between its calls with this action."""
     times = [frame.time for frame in frames(charger, action)]
-    return [(later - former).total_seconds() * SPEED for former, later in zip(times, times[1:], strict=False)]
+    return [(later - former).total_seconds() * SPEED for former, later in itertools.pairwise(times)]
 
 
 @pytest.mark.parametrize("at", [1, 5, 13])

@@ -5,6 +5,7 @@ OCA.md says which cases of the OCA's list are proved here.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -31,7 +32,7 @@ async def charger(shared: Charger) -> AsyncIterator[Charger]:
         yield shared
 
 
-# --------------------------------------------------------------------------------------------------- with a card
+# ---------------------------------------------------------------------------------------------------------- with a card
 
 
 async def test_plug_first_then_identify(charger: Charger) -> None:
@@ -41,7 +42,9 @@ async def test_plug_first_then_identify(charger: Charger) -> None:
     await charger.until_status("Charging")
     assert charger.story("Authorize", *TRANSACTIONS) == [f"Authorize {TAG}", f"Start {TAG}"]
     await charger.draws(wh=5)
+    opens = charger.lock_opens()
     stop = await charger.stop()
+    assert await opens
     charger.check(charger.messages("StartTransaction")[0], stop)
     await charger.unplug()
     assert charger.statuses() == ["Preparing", "Charging", "Finishing", "Available"]
@@ -108,7 +111,7 @@ async def test_the_card_that_started_a_transaction_stops_it_and_another_does_not
     assert charger.chip.contactor()
     stop = await charger.stop()
     charger.check(charger.messages("StartTransaction")[0], stop)
-    assert charger.messages("Authorize", idTag=TAG) == charger.messages("Authorize", idTag=STRANGER)[:0] + [{"idTag": TAG}]
+    assert len(charger.messages("Authorize", idTag=TAG)) == 1
 
 
 async def test_a_card_of_the_same_group_stops_a_transaction(charger: Charger) -> None:
@@ -137,14 +140,21 @@ async def test_a_car_that_is_full_suspends_the_transaction(charger: Charger) -> 
 async def test_unplugging_ends_a_transaction_where_it_is_configured_to(charger: Charger, unlocks: bool) -> None:
     await charger.configure(StopTransactionOnEVSideDisconnect=True, UnlockConnectorOnEVSideDisconnect=unlocks)
     await charger.charge()
+    opens = charger.lock_opens()
     charger.chip.unplug()
     stop = await charger.message("StopTransaction")
     charger.check(charger.messages("StartTransaction")[0], stop, reason="EVDisconnected")
     await charger.until_status("Available")
-    assert [status for status in charger.statuses() if status != "SuspendedEV"] == ["Preparing", "Charging", "Available"]
+    assert [status for status in charger.statuses() if status != "SuspendedEV"] == [
+        "Preparing",
+        "Charging",
+        "Available",
+    ]
     if not unlocks:
+        await charger.settled()
+        assert not opens.done()
         await charger.ask("UnlockConnector", "Unlocked", connectorId=1)
-    await charger.until(charger.chip.lock, "the lock's motor has current")
+    assert await opens
 
 
 async def test_unplugging_suspends_a_transaction_where_it_is_configured_to(charger: Charger) -> None:
@@ -165,7 +175,7 @@ async def test_unplugging_suspends_a_transaction_where_it_is_configured_to(charg
     assert len(charger.messages("StartTransaction")) == 1
 
 
-# --------------------------------------------------------------------------------------------------------- from afar
+# ------------------------------------------------------------------------------------------------------------ from afar
 
 
 @pytest.mark.parametrize("authorizes", [True, False])
@@ -336,7 +346,7 @@ async def test_a_whole_transaction_while_offline(charger: Charger) -> None:
     assert [line.split()[0] for line in charger.story(*TRANSACTIONS)] == ["Start", "Stop"]
 
 
-# ---------------------------------------------------------------------------------------------------------- what is measured
+# ----------------------------------------------------------------------------------------------------- what is measured
 
 
 def sampled(charger: Charger, transaction: int, context: str = "Sample.Periodic") -> list[tuple[float, dict[str, str]]]:
@@ -383,7 +393,7 @@ async def test_meter_values_by_the_clock(charger: Charger) -> None:
     await charger.message("MeterValues", 3)
     values = sampled(charger, transaction, "Sample.Clock")
     assert all(moment % 10 <= 5 for moment, _ in values)
-    assert {int(later[0] - former[0] + 5) // 10 for former, later in zip(values, values[1:], strict=False)} == {1}
+    assert {int(later[0] - former[0] + 5) // 10 for former, later in itertools.pairwise(values)} == {1}
     assert all(set(samples) == {REGISTER, "Power.Active.Import"} for _, samples in values)
 
 

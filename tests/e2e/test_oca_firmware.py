@@ -66,7 +66,9 @@ async def test_an_update_that_ends_charging(charger: Charger) -> None:
     await end(charger, version, "Reboot")
     words = charger.story("StopTransaction", "FirmwareStatusNotification")
     assert words[:2] == ["Stop Reboot", "FirmwareStatusNotification Downloading"]
-    assert charger.statuses()[:4] == ["Preparing", "Charging", "Finishing", "Unavailable"] or charger.statuses()[:3] == [
+    assert charger.statuses()[:4] == ["Preparing", "Charging", "Finishing", "Unavailable"] or charger.statuses()[
+        :3
+    ] == [
         "Preparing",
         "Charging",
         "Unavailable",

@@ -54,7 +54,7 @@ async def close(charger: Charger, connector: int) -> None:
     await charger.until_status("Unavailable", connector)
 
 
-# -------------------------------------------------------------------------------------------------------- of a connector
+# ------------------------------------------------------------------------------------------------------- of a connector
 
 
 async def test_a_reserved_connector_is_for_its_card_and_no_other(charger: Charger) -> None:
@@ -194,7 +194,7 @@ async def test_a_charge_point_out_of_service_cannot_be_reserved(charger: Charger
     await reserve(charger, "Unavailable", connector=0)
 
 
-# --------------------------------------------------------------------------------------------------- cancelled, and groups
+# ------------------------------------------------------------------------------------------------ cancelled, and groups
 
 
 async def test_a_cancelled_reservation_is_none(charger: Charger) -> None:

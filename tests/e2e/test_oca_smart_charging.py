@@ -71,7 +71,9 @@ def profile(
     }
 
 
-async def install(charger: Charger, purpose: str, periods: dict[int, float], connector: int = 1, **options: Any) -> None:
+async def install(
+    charger: Charger, purpose: str, periods: dict[int, float], connector: int = 1, **options: Any
+) -> None:
     """Send SetChargingProfile, which has to be accepted."""
     chosen = profile(charger, purpose, periods, **options)
     await charger.ask("SetChargingProfile", connectorId=connector, csChargingProfiles=chosen)
@@ -101,7 +103,7 @@ async def offers(charger: Charger, amps: float, connector: int = 1) -> None:
     await charger.until(lambda: abs(charger.chip.offered(connector) - amps) <= 0.2, f"the pilot offers {amps} A")
 
 
-# ----------------------------------------------------------------------------------------------------------- the purposes
+# --------------------------------------------------------------------------------------------------------- the purposes
 
 
 async def test_a_default_profile_limits_a_transaction_that_begins(charger: Charger) -> None:
@@ -181,6 +183,7 @@ async def test_too_little_for_a_car_suspends_it(charger: Charger) -> None:
     await install(charger, "TxDefaultProfile", {0: 0})
     await charger.until_status("SuspendedEVSE")
     await charger.until(lambda: not charger.chip.contactor(), "the contactor is open")
+    await charger.settled()
     await charger.ask("ClearChargingProfile", id=1)
     await charger.until_status("Charging")
     stop = await charger.stop()
@@ -189,7 +192,7 @@ async def test_too_little_for_a_car_suspends_it(charger: Charger) -> None:
     assert statuses == ["Preparing", "Charging", "SuspendedEVSE", "Charging", "Finishing"]
 
 
-# ------------------------------------------------------------------------------------------------------------ all together
+# --------------------------------------------------------------------------------------------------------- all together
 
 
 async def test_the_composite_schedule_is_the_least_of_the_purposes(charger: Charger) -> None:
@@ -211,7 +214,7 @@ async def test_a_higher_level_of_the_stack_counts_as_long_as_it_lasts(charger: C
 
 
 async def test_a_profile_counts_while_it_is_valid(charger: Charger) -> None:
-    dates = {"validFrom": charger.timestamp(1000), "validTo": charger.timestamp(2000)}
+    dates: dict[str, Any] = {"validFrom": charger.timestamp(1000), "validTo": charger.timestamp(2000)}
     await install(charger, "TxDefaultProfile", {0: 6}, **dates)
     check(await composite(charger), {0: AMPS, 1000: 6, 2000: AMPS})
 
@@ -219,7 +222,12 @@ async def test_a_profile_counts_while_it_is_valid(charger: Charger) -> None:
 @pytest.mark.parametrize("every", ["Daily", "Weekly"])
 async def test_a_recurring_profile_comes_again(charger: Charger, every: str) -> None:
     length = {"Daily": 86400, "Weekly": 604800}[every]
-    options = {"kind": "Recurring", "recurrencyKind": every, "duration": 3000, "start": -9 * length - EARLY}
+    options: dict[str, Any] = {
+        "kind": "Recurring",
+        "recurrencyKind": every,
+        "duration": 3000,
+        "start": -9 * length - EARLY,
+    }
     await install(charger, "TxDefaultProfile", {0: 6, 1500: 9}, **options)
     check(await composite(charger), {0: 6, 500: 9, 2000: AMPS})
     await charger.charge()

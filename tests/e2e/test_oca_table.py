@@ -66,7 +66,9 @@ def test_every_test_of_the_table_exists(table: dict[str, list[list[str]]], repos
         for name, parameter in REFERENCE.findall(row[-1]):
             assert name in existing, f"{name}: no such test"
             source = existing[name] + (scenarios if name == "test_scenario" else "")
-            assert not parameter or f'"{parameter}"' in source or f"[{parameter}" in source or f" {parameter}]" in source
+            assert (
+                not parameter or f'"{parameter}"' in source or f"[{parameter}" in source or f" {parameter}]" in source
+            )
 
 
 def test_every_test_of_these_files_is_in_the_table(table: dict[str, list[list[str]]], repository: Path) -> None:

@@ -19,11 +19,12 @@ from simulator.interpreter import Interpreter
 
 HEAP = 160 * 1024  # as the unit tests have it
 LATE = " ".join(sorted(path.stem for path in (REPOSITORY / "ocpp").glob("[a-z]*.py")))
-# The whole of ocpp/ at the boundary of its WebSocket. `answers` are for the charge point's calls, in turn; the messages
-# in the case come then, each of `parts` bytes; after each of them a good call, which has to be answered.
-CODE = f"LATE = {LATE!r}" + """
+# The whole of ocpp/ at the boundary of its WebSocket. LATE: its modules. `answers` are for the charge point's calls, in
+# turn; the messages in the case come then, each of `parts` bytes; after each of them a good call, which has to be
+# answered.
+CODE = """
 import time
-gc.threshold(1024)  # as in main.py
+gc.threshold(8192)  # as in main.py, but that it takes less time
 from firmware.journal import Journal
 from firmware.update import Updater
 from ocpp import registration
@@ -324,7 +325,8 @@ def calls(draw: st.DrawFn) -> str:
 
 @pytest.fixture(scope="module")
 def firmware(interpreter: Interpreter) -> Iterator[Firmware]:
-    firmware = Firmware(interpreter, compiled_firmware(), CODE, most=16 * 1024, heap=HEAP)
+    code = f"LATE = {LATE!r}\n{CODE}"
+    firmware = Firmware(interpreter, compiled_firmware(), code, most=16 * 1024, heap=HEAP)
     yield firmware
     firmware.stop()
 

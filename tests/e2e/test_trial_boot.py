@@ -237,17 +237,49 @@ async def test_whatever_fails_in_boot_py_it_returns(tmp_path: Path, interpreter:
     assert outcome.lines[1:] == ["[BOOT] using the copy on the VFS", "the copy", END]
 
 
-def header(block_size: int = 512, length: int = 8192, version: bytes = b"1") -> bytes:
+ARCHIVE = build.archive({"main.py": SAY.encode()})
+LOADER = (REPOSITORY / "firmware" / "archive.py").read_bytes()
+
+
+def header(
+    files: int = 1,
+    length: int | None = None,
+    version: bytes = b"1",
+    layout: int = 2,
+    payload: bytes = ARCHIVE,
+    loader: bytes = LOADER,
+) -> bytes:
     """A bundle whose header is sound and says this."""
-    payload = bytes(min(length, 8192))
     digest = hashlib.sha256(payload).digest()
-    start = struct.pack("<8sHHI32s32s", b"ARUSAPP\0", 1, block_size, length, version, digest).ljust(4064, b"\xff")
+    length = len(payload) if length is None else length
+    start = struct.pack("<8sHHI32s32s", b"ARUSAPP\0", layout, files, length, version, digest)
+    start = (start + loader).ljust(4064, b"\xff")
     return start + hashlib.sha256(start).digest() + payload
 
 
+def index(path: bytes = b"main.py", position: int = 48, length: int = len(SAY)) -> bytes:
+    """A bundle whose hashes are right and whose one record says this."""
+    return header(payload=struct.pack("<40sII", path, position, length) + ARCHIVE[48:])
+
+
 NONSENSE = {
-    "no file system": header(),
-    "no blocks": header(block_size=0),
+    "no archive": header(payload=bytes(8192)),
+    "no files": header(files=0),
+    "more files than there are": header(files=2),
+    "more files than there could be": header(files=0xFFFF),
+    "no path": index(path=b""),
+    "a path without an end": index(path=b"p" * 40),
+    "a file in the index": index(position=0),
+    "a file behind the slot": index(position=0xFFFFFFFF),
+    "a file longer than the archive": index(length=len(ARCHIVE)),
+    "a file longer than the flash": index(length=0xFFFFFFFF),
+    "no code": header(loader=b""),
+    "code that is none": header(loader=b"def (\n"),
+    "code that fails": header(loader=b"1 // 0\n"),
+    "code for something else": header(loader=b"class Archive:\n    pass\n"),
+    "code that fails late": header(loader=LOADER.replace(b"def chdir", b"def other")),
+    "no main.py": index(path=b"main.pz"),
+    "another format": header(layout=1),
     "no length": header(length=0),
     "endless": header(length=0xFFFFFFFF),
     "no text": header(version=b"\xff" * 32),
@@ -263,6 +295,16 @@ async def test_nonsense_in_both_slots_gives_way_to_the_copy_on_the_vfs(
     outcome = await switch_on(tmp_path, interpreter, Flash((content, content), ((0, VALID), (1, VALID)), ON_VFS))
     assert len(outcome.boots) <= 3
     assert outcome.lines[-3:] == ["[BOOT] using the copy on the VFS", "the copy", END]
+
+
+@pytest.mark.parametrize("what", [index(position=0), index(length=len(ARCHIVE)), header(files=2), header(loader=b"")])
+async def test_nonsense_with_the_right_hash_is_a_damaged_application(
+    tmp_path: Path, interpreter: Interpreter, what: bytes
+) -> None:
+    flash = Flash((GOOD, build.update_file(IMAGE, what)), ON_TRIAL)
+    outcome = await switch_on(tmp_path, interpreter, flash)
+    assert outcome.lines[0] == "[BOOT] ota_1: damaged application"
+    assert outcome.boots == [("ota_1", "power on"), ("ota_0", "reset")]
 
 
 async def test_segments_without_end_are_no_image(tmp_path: Path, interpreter: Interpreter) -> None:

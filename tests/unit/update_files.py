@@ -22,9 +22,9 @@ def image(chip_id=0, project=b"", body=200, has_digest=1, magic=0xE9, descriptor
 
 
 def bundle(version=b"2.0", payload=b"application" * 300):
-    """Return an application bundle; its payload is no littlefs, which only boot.py would mind."""
+    """Return an application bundle; its payload is no archive, which only boot.py would mind."""
     payload = payload + bytes(-len(payload) % 4096)
-    header = struct.pack("<8sHHI32s32s", b"ARUSAPP\0", 1, 512, len(payload), version, sha256(payload).digest())
+    header = struct.pack("<8sHHI32s32s", b"ARUSAPP\0", 2, 1, len(payload), version, sha256(payload).digest())
     header += b"\xff" * (4096 - 32 - len(header))
     return header + sha256(header).digest() + payload
 

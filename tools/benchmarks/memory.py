@@ -94,8 +94,8 @@ async def _readings(interpreter: Interpreter, kind: str, algorithm: str, own: in
     options: dict[str, Any] = {"heap": ROOMY, "speed": SPEED, "tls": True, "key": key_for(algorithm), **CAR}
     async with probed_desk(interpreter, probed("probe_heap"), **options) as desk:
         await desk.registered()
-        told = len(desk.results("now"))
-        await desk.until(lambda: len(desk.results("now")) > told + 2, "the heap has come to rest")
+        before = len(desk.results("now"))
+        await desk.until(lambda: len(desk.results("now")) > before + 2, "the heap has come to rest")
         connected = int(desk.results("now")[-1][0])
         await updated_while_charging(desk, kind)
         imported = int(desk.results("imported")[0][0])

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH123
+# ruff: noqa: PTH123, RUF012
 """Turns of the EVSE's loop, put together by hw/fitting.py on pins that cost as little as can be, a car at each outlet.
 
 Arguments: a config.json, the number of turns. Tells the times of the turns in us while nobody is plugged in and while

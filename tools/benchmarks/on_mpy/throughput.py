@@ -111,8 +111,7 @@ class Watch:
 
 
 async def _main():
-    with open("throughput.json") as file:
-        settings = json.load(file)
+    settings = json.load(open("throughput.json"))  # noqa: SIM115
     url = settings["url"]
     with open("/ca.pem", "rb") as file:
         dialer = Dialer(file.read())
