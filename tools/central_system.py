@@ -346,7 +346,7 @@ class CentralSystem:
 
     async def _receive(self, station: _Station, text: str) -> None:
         if self.takes and self.takes(text):
-            return
+            return None
         try:
             message = unpack(text)
         except ocpp_errors.OCPPError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -66,32 +66,16 @@ DATES = (
     "2020-01-01T00:00:00-03:30",
 )
 TAGS = ("04A2B3C4", "0004A2B3C4", "A", "fuzz-tag-of-20-chars", "é", "<&>")
-VALUES = (
-    "0",
-    "1",
-    "5",
-    "30",
-    "300",
-    "86400",
-    "86401",
-    "-1",
-    "1.5",
-    "0x10",
-    "true",
-    "false",
-    "True",
-    "",
-    " ",
-    "stop",
-    "wait",
-)
+VALUES = ("", " ", *"0 1 5 30 300 86400 86401 -1 1.5 0x10 true false True stop wait".split())
 MORE_VALUES = (
-    "Voltage",
-    "Voltage,Voltage",
-    "Energy.Active.Import.Register,Voltage",
-    "1.RST,2.RTS",
+    *"Voltage Voltage,Voltage Energy.Active.Import.Register,Voltage 1.RST,2.RTS".split(),
     "00" * 16,
     "zz" * 16,
+)
+# What comes into JSON and breaks it, if it does.
+BROKEN_WORDS = (
+    *"[ ] { } \" , : null NaN -Infinity 1e999 - +1 0 01 .5 \\ \\u12 \\x41 ' /**/ // é tru".split(),
+    *"\0\n\ufeff",
 )
 KEYS = (
     "AllowOfflineTxForUnknownId AuthorizationCacheEnabled AuthorizationKey AuthorizeRemoteTxRequests BlinkRepeat "
@@ -114,7 +98,7 @@ TOO_LIVELY = {
 }
 
 # What a field is filled with, as far as its schema allows that.
-FILLINGS: dict[str, tuple[Any, ...]] = {
+FILLINGS: dict[str, Sequence[Any]] = {
     "chargingProfileId": (0, 1, 2, 3, 4, 5, 6, 7),
     "chargingSchedulePeriod": (),
     "connectorId": (0, 0, 1, 1, 1, 2, 2, 2, 3, 9),
@@ -208,7 +192,7 @@ class Maker:
                 (message[:1], message[:2], message[:3], [*message, {}], [*message, None], [], [message])
             )
         elif what == 6:  # the answer to no call
-            result = rng.choice(({}, {"status": "Accepted"}, None, [], "x", self.anything()))
+            result: Any = rng.choice(({}, {"status": "Accepted"}, None, [], "x", self.anything()))
             error = [4, self.id(), rng.choice(("GenericError", "", "x" * 300, None, 4)), "", {}]
             message = rng.choice(([3, self.id(), result], error, error[:3], [3, self.id()], [4, self.id()], [3], [4]))
         elif what == 7:
@@ -226,8 +210,7 @@ class Maker:
         for _ in range(rng.choice((1, 1, 2, 4))):
             at = rng.randrange(len(text) + 1)
             end = min(len(text), at + rng.choice((1, 1, 2, 10, 100)))
-            words = ("[", "]", "{", "}", '"', ",", ":", "null", "NaN", "-Infinity", "1e999", "-", "+1", "0", "01", ".5", "\\",
-                     "\\u12", "\\x41", "'", "\0", "\n", "\ufeff", "/**/", "//", "é", "tru")  # fmt: skip
+            words = BROKEN_WORDS
             text = rng.choice(
                 (
                     text[:at] + text[end:],
@@ -317,6 +300,7 @@ class Maker:
         name, value, put = rng.choice(places)
         objects = [place for place in places if isinstance(place[1], dict)]
         what = rng.randrange(10)
+        new: Any
         if what == 0 and objects:  # a field is missing
             _, value, _ = rng.choice(objects)
             if value:

@@ -46,6 +46,7 @@ CODES = {
 VALUE = "PropertyConstraintViolation"
 COUNT = "OccurenceConstraintViolation"
 LONGEST_ID = 36
+INT_MAX = 2**31 - 1
 RESULT = "a result"
 
 # The greatest values that make sense where the schemas have no limit.
@@ -58,7 +59,6 @@ GREATEST = {
 }
 # Configuration keys that limit lists.
 MOST = {"key": 60, "localAuthorizationList": 50, "chargingSchedulePeriod": 24}
-LONGEST_LOCATION = 2048
 LARGE = 4000  # bytes; a charger may lack the memory for such a message
 
 
@@ -154,19 +154,18 @@ def _payload_outcomes(action: str, payload: dict[str, Any], charge_point: Charge
 
 def _is_disputable(action: str, error: ValidationError) -> bool:
     """Whether what breaks the schema may be taken nevertheless."""
-    value = error.instance
+    value: Any = error.instance
     if error.validator == "enum" and action == "TriggerMessage":
         return isinstance(value, str)  # the answer may be NotImplemented: due to a message that nobody knows (7.49)
     if error.validator == "format":
         return isinstance(value, str) and _is_roughly_a_time(value)
     if error.validator == "maxLength":  # SteVe's &amp; is one character that was meant
-        return len(html.unescape(value)) <= error.validator_value
+        return len(html.unescape(value)) <= int(error.validator_value)
     if error.validator == "multipleOf":  # as good as one, in the floats that there are
-        return abs(value * 10 - round(value * 10)) < Decimal("0.1")
+        return bool(abs(value * 10 - round(value * 10)) < Decimal("0.1"))
     if error.validator == "type" and error.validator_value == "integer":
-        return (
-            isinstance(value, Decimal) and value == value.to_integral_value()
-        )  # later drafts of JSON Schema take 1.0 for one
+        # Later drafts of JSON Schema take 1.0 for one.
+        return isinstance(value, Decimal) and value == value.to_integral_value()
     return False
 
 
@@ -174,13 +173,13 @@ def _beyond_schema(action: str, payload: dict[str, Any], charge_point: ChargePoi
     """The errors that are right for what no schema says."""
     for name, value in _fields(payload):
         if isinstance(value, int | Decimal):
-            greatest = GREATEST.get(name, 2**31 - 1)
-            if not 0 <= value <= greatest or name == "connectorId" and value > charge_point.connectors:
+            greatest = charge_point.connectors if name == "connectorId" else GREATEST.get(name, INT_MAX)
+            if value < 0 or value > greatest:
                 yield VALUE
-            if abs(value) > 2**31 and isinstance(value, Decimal):
+            if isinstance(value, Decimal) and abs(value) > INT_MAX:
                 yield CODES["type"]  # it may be infinite
         elif isinstance(value, str):
-            # Many count UTF-16's halves of a character.
+            # Many count UTF-16's halves of a character; what a location may be is left to the charge point.
             if any(character > "\uffff" for character in value) or name == "location":
                 yield VALUE
         elif isinstance(value, list) and (len(value) > MOST.get(name, len(value)) or name == "chargingSchedulePeriod"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,8 +96,12 @@ def check_messages(uncut: Uncut, cut: PowerCut, told: list[Message]) -> list[Mes
     assert actions.count("StartTransaction") >= begun, "a transaction is lost"
     assert actions.count("StopTransaction") >= ended, "the end of a transaction is lost"
     check_energy(uncut, cut, known, story[last:], [payload for _, payload in lost])
-    dates = [moment(message) for message in kept + lost]
-    assert all(earlier <= later for earlier, later in pairwise(dates)) or len(lost) > 1, dates
+    dates = [moment(message) for message in known]
+    assert dates == sorted(dates)
+    for message in lost:
+        assert moment(message) >= max(
+            moment(other) for other in known if is_of(uncut, message[1]["transactionId"], other)
+        )
     return known + lost
 
 
@@ -126,15 +130,19 @@ def energies(uncut: Uncut, number: int, messages: list[Message]) -> list[int]:
     """What these messages say of the register of a transaction."""
     found = []
     for action, payload in messages:
-        if payload == uncut.transactions[number]:
-            found.append(payload["meterStart"])
-        elif payload.get("transactionId") == number:
-            if action == "MeterValues":
-                samples = payload["meterValue"][0]["sampledValue"]
-                found += [int(sample["value"]) for sample in samples if sample["measurand"].endswith("Register")]
-            else:
-                found.append(payload["meterStop"])
+        if not is_of(uncut, number, (action, payload)):
+            continue
+        if action == "MeterValues":
+            samples = payload["meterValue"][0]["sampledValue"]
+            found += [int(sample["value"]) for sample in samples if sample["measurand"].endswith("Register")]
+        else:
+            found.append(payload["meterStart" if action == "StartTransaction" else "meterStop"])
     return found
+
+
+def is_of(uncut: Uncut, number: int, message: Message) -> bool:
+    """Whether a message belongs to that transaction."""
+    return message[1] == uncut.transactions[number] or message[1].get("transactionId") == number
 
 
 def moment(message: Message) -> str:

@@ -166,7 +166,7 @@ opcode p password reset_cause set_blob set_boot slot true w wifi"""
 
 
 async def _names(interpreter: Interpreter, folder: Path, modules: set[str]) -> int:
-    sources = [str(REPOSITORY / name) for name in ("boot.py", "main.py")]
+    sources = [str(REPOSITORY / name) for name in ("boot.py", "main.py", "firmware/archive.py")]
     (folder / "in_flash.txt").write_text(IN_FLASH)
     counts = []
     for arguments in ((), (*sources, *sorted(modules))):  # the script's own, and all

@@ -18,7 +18,7 @@ def _compiled(name):
     path = "source/" + name + ".py"
     text = bytearray(os.stat(path)[6])
     open(path).readinto(text)
-    return compile(text, name, "exec")
+    return compile(bytes(text).decode(), name, "exec")
 
 
 def _measure():
