@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--micropython", metavar="FILE", type=Path, help="a real MicroPython for ESP32 in the slots")
     parser.add_argument("--tls", action="store_true", help="wss and https, with certificates checked")
     parser.add_argument(
-        "--heap", metavar="KIB", type=positive, help="the charger's memory (default: 80; for charging 160)"
+        "--heap", metavar="KIB", type=positive, help="the charger's memory (default: 88; for charging 128)"
     )
     parser.add_argument(
         "--speed", metavar="N", type=positive, help="times that its clock is faster (default: 1, scenarios: 10)"

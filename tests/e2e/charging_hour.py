@@ -20,6 +20,7 @@ from simulator.interpreter import Interpreter
 CONNECTORS = (1, 2)
 MONTH = 30 * 86400  # seconds
 SAMPLE_INTERVAL = 10  # seconds
+AWAY = 12  # seconds that a card is away before it is presented again
 CONFIGURATION = {
     "MeterValueSampleInterval": SAMPLE_INTERVAL,
     "StopTxnSampledData": "Energy.Active.Import.Register",
@@ -41,6 +42,20 @@ class BusyCharger(Charger):
         assert isinstance(configuration, dict)
         configuration.update(CONFIGURATION)
         self.chip._record = record
+
+    async def card(self, tag: str = TAG) -> None:
+        """Hold a card at the reader until the charger takes note of it; on a busy desk it looks seldom."""
+        line = len(self.lines)
+
+        def noted() -> bool:
+            return any(f"Card {tag}" in text or "the transaction ends, Local" in text for text in self.lines[line:])
+
+        while not noted():
+            again = self._presented.get(tag, 0) + AWAY
+            await self.until(lambda again=again: self.now() >= again, "the card is away")  # type: ignore[misc]
+            self.chip.card(tag)
+            self._presented[tag] = self.now()
+            await self.until(lambda: noted() or self.now() >= self._presented[tag] + AWAY, "the card is noted")
 
 
 def profile(number: int, amps: int) -> Payload:

@@ -207,6 +207,7 @@ class Maker:
         text = self.valid()
         while any(key in text for key in TOO_LIVELY):  # a lenient parser might read less of the value than there is
             text = self.valid()
+        text = text.replace(AGAIN, f"f{self.number}")  # that it is answered can't be relied on: it must not be mixed up
         for _ in range(rng.choice((1, 1, 2, 4))):
             at = rng.randrange(len(text) + 1)
             end = min(len(text), at + rng.choice((1, 1, 2, 10, 100)))

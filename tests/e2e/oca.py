@@ -182,11 +182,13 @@ class Charger:
 
     async def _clear_cache(self) -> None:
         """Have the cache forgotten, as soon as the charger is connected again."""
-        while True:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 await self.call("ClearCache")
                 return
             await self.passes(1)
+        raise self._in_vain("the charger connects again")
 
     def _stopped(self) -> set[int]:
         return {frame.payload["transactionId"] for frame in self.central.calls("StopTransaction")}
@@ -270,12 +272,17 @@ class Charger:
     async def settled(self) -> None:
         """Wait until the charger has looked at its connectors and has nothing more to tell."""
         await self.passes(1)
-        while True:
-            answer = await self.call("DataTransfer", vendorId="Arus", messageId="Diagnosis")
-            if not any(count for name, count in json.loads(answer["data"]).items() if name.startswith("unsent")):
-                break
+        end = time.monotonic() + PATIENCE
+        while await self._unsent():
+            if time.monotonic() > end:
+                raise self._in_vain("nothing is unsent any more")
             await self.passes(0.5)
         await self.heartbeat()  # one may have been on its way
+
+    async def _unsent(self) -> int:
+        """How many messages wait to be sent."""
+        figures = json.loads((await self.call("DataTransfer", vendorId="Arus", messageId="Diagnosis"))["data"])
+        return int(figures["unsentStatuses"] + figures["unsentTransactionMessages"])
 
     async def heartbeat(self) -> None:
         """Have a Heartbeat sent, and wait for it."""
@@ -304,13 +311,14 @@ class Charger:
         def noted() -> bool:
             return any("Card " in text or "the transaction ends" in text for text in self.lines[line:])
 
+        end = time.monotonic() + PATIENCE
         while not noted():
-            again = self._presented.get(tag, 0) + SAME_CARD
-            await self.until(lambda again=again: self.now() >= again, "the card is away")  # type: ignore[misc]
+            if time.monotonic() > end:
+                raise self._in_vain("the card is noted")
+            await self.passes(self._presented.get(tag, 0) + SAME_CARD - self.now())
             self.chip.card(tag)
             self._presented[tag] = self.now()
-            end = self.now() + SAME_CARD
-            await self.until(lambda end=end: noted() or self.now() >= end, "the card is noted")  # type: ignore[misc]
+            await self.until(lambda: noted() or self.now() >= self._presented[tag] + SAME_CARD, "the card is noted")
 
     async def plug(self, connector: int = 1, **car: Any) -> None:
         """Plug a car in, and wait until the central system knows."""
@@ -366,8 +374,11 @@ class Charger:
             async with asyncio.timeout(PATIENCE):
                 await self.desk.until(condition, what, 3600)
         except TimeoutError:
-            told, log = "\n".join(self.story()), "\n".join(self.lines[self.line :])
-            raise AssertionError(f"in vain: {what}\nSo far:\n{told}\nThe serial log:\n{log}") from None
+            raise self._in_vain(what) from None
+
+    def _in_vain(self, what: str) -> AssertionError:
+        told, log = "\n".join(self.story()), "\n".join(self.lines[self.line :])
+        return AssertionError(f"in vain: {what}\nSo far:\n{told}\nThe serial log:\n{log}")
 
     async def logged(self, words: str) -> None:
         """Wait for words on the serial console."""

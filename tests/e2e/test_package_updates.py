@@ -61,10 +61,10 @@ async def test_a_package_is_installed(kind: str, key: PrivateKey, tmp_path: Path
 
 @pytest.mark.parametrize("key", (RSA, ECDSA), ids=("rsa", "ecdsa"))
 @pytest.mark.parametrize("kind", list(KINDS)[1:])
-async def test_a_package_over_wss_and_https_in_a_heap_of_80_kib(
+async def test_a_package_over_wss_and_https_in_the_heap_of_a_board_without_evse(
     kind: str, key: PrivateKey, tmp_path: Path, interpreter: Interpreter
 ) -> None:
-    async with Desk(tmp_path, interpreter, speed=10, heap=80 * 1024, tls=True, key=key) as desk:
+    async with Desk(tmp_path, interpreter, speed=10, tls=True, key=key) as desk:
         assert await course(desk, KINDS[kind](desk, desk.update_file())) == SUCCESS, "\n".join(desk.lines)
 
 

@@ -57,17 +57,40 @@ async def check_success(desk: Desk) -> None:
     assert (newest.sequence, newest.state) == (2, "VALID")
 
 
-async def test_an_update_in_a_heap_of_80_kib(tmp_path: Path, interpreter: Interpreter) -> None:
-    assert HEAP == 80 * 1024
+async def test_an_update_in_the_heap_of_a_board_without_evse(tmp_path: Path, interpreter: Interpreter) -> None:
+    assert HEAP == 88 * 1024
     async with make_desk(tmp_path, interpreter) as desk:
         await check_success(desk)
         assert desk.web.requests[0].path == f"/{FILE}{QUERY}"
 
 
-async def test_an_update_over_wss_and_https_in_a_heap_of_80_kib(tmp_path: Path, interpreter: Interpreter) -> None:
+async def test_an_update_over_wss_and_https_in_that_heap(tmp_path: Path, interpreter: Interpreter) -> None:
     async with make_desk(tmp_path, interpreter, tls=True) as desk:
         assert (desk.central.url[:6], desk.web.url("")[:6]) == ("wss://", "https:")
         await check_success(desk)
+
+
+@pytest.mark.parametrize("policy", ["stop", "download"])
+async def test_an_update_over_wss_and_https_in_a_transaction_in_112_kib(
+    tmp_path: Path, interpreter: Interpreter, policy: str
+) -> None:
+    """What the README says a stock board with an EVSE needs; nothing of it ran out of memory for a moment, either."""
+    options: dict[str, Any] = {"connectors": 1, "configuration": {"UpdateWhileCharging": policy}}
+    async with make_desk(tmp_path, interpreter, heap=112 * 1024, tls=True, **options) as desk:
+        await desk.registered()
+        desk.chip.plug()
+        desk.chip.card("04A2B3C4")
+        await desk.central.wait_for("MeterValues")
+        desk.web.files = {FILE: desk.update_file()}
+        await desk.update()
+        if policy == "download":
+            await desk.logged("The installation waits until charging ends")
+            assert desk.chip.contactor()
+            desk.chip.card("04A2B3C4")
+        stop = await desk.central.wait_for("StopTransaction")
+        assert stop.payload["reason"] == ("Reboot" if policy == "stop" else "Local")
+        await desk.until(lambda: chapter(desk.story[-1]) == "Installed", "the new version is installed")
+        assert [line for line in desk.lines if "memory" in line] == []
 
 
 async def test_an_update_with_a_real_micropython_in_the_slots(
