@@ -83,7 +83,7 @@ async def run():
         keys["NumberOfConnectors"] = len(outlets)
     configuration = Configuration(store, keys, log, forget)
     outbox = Outbox(log)
-    charge_point = ChargePoint(outlets, outbox, clock)
+    charge_point = ChargePoint(outlets, outbox, clock, log, tidy)
     journal = Journal(store, outbox.wake)
     statuses = late("ocpp.firmware_status", "FirmwareStatuses", journal)
     queue = Parts()
@@ -143,7 +143,6 @@ async def run():
     charge_point.configuration, charge_point.session, charge_point.updater = configuration, session, updater
     charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("charging", "reset", kind, restart))
     charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
-    charge_point.log, charge_point.forget = log, tidy
     charge_point.upload = late("firmware.opening", "upload", parts)
     has_lost_power = machine.reset_cause() == machine.PWRON_RESET
     charge_point.call("connectors", "resume", "PowerLoss" if has_lost_power else "Reboot")

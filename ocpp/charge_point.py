@@ -56,13 +56,14 @@ class ChargePoint:
     """The connectors, the timers, and a queue of the outbox with what the central system has to be told.
 
     outlets: of connectors 1, 2, …; None where there is no EVSE. clock.now() gives Unix seconds or None, clock.uptime()
-    seconds since the start. The modules of the profiles find the other parts here: configuration, session, updater,
-    store, files, log(text), reset(kind), forget() which drops the modules that call() has imported.
+    seconds since the start. forget() drops the modules that call() has imported. The modules of the profiles find the
+    other parts here: configuration, session, updater, store, files, reset(kind).
     """
 
-    def __init__(self, outlets, outbox, clock):
-        self.configuration = self.session = self.updater = self.reset = self.log = self.store = self.files = None
-        self.forget = None
+    def __init__(self, outlets, outbox, clock, log=print, forget=lambda: None):
+        self.configuration = self.session = self.updater = self.reset = self.store = self.files = None
+        self.log = log
+        self.forget = forget
         self.outbox = outbox
         self.clock = clock
         self.connectors = [Connector(0, None)]
@@ -117,7 +118,7 @@ class ChargePoint:
             left = timer[0] - self.clock.uptime()
             if left < wait:
                 wait, due = left, timer
-        if wait > 0:
+        if due is None or wait > 0:
             return wait
         self._timers.remove(due)
         self.event(due[1], due[2], *due[3])

@@ -156,7 +156,7 @@ def unpack(text, words):
             data.append(byte)
         else:
             data.extend(words[byte - (1 if byte <= 8 else 6)])
-    return json.loads(data)
+    return json.loads(data)  # type: ignore[type-var]
 
 
 def words():

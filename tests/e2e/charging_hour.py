@@ -29,7 +29,7 @@ CONFIGURATION = {
     "AuthorizeRemoteTxRequests": "true",
 }
 KEYS = ("ConnectionTimeOut", "ResetRetries")
-GUEST, FAMILY = "00000ADA01", "FAMILY"
+GUEST = "00000ADA01"
 MESSAGES = ("StartTransaction", "MeterValues", "StopTransaction")
 
 
@@ -100,8 +100,8 @@ class Change:
 class Hour:
     """The hour, stage by stage, with what is noted of it.
 
-    `values` are the durable things that the central system can ask for, see look(); `made` is (flash operations, how
-    many transactions had been begun and ended by then).
+    `first` is what the central system finds out of durable things before the hour, see look() and is_known(). `made` is
+    (flash operations, how many transactions had been begun and ended by then).
     """
 
     def __init__(self, charger: Charger) -> None:
@@ -112,7 +112,7 @@ class Hour:
         self.made: list[tuple[int, int, int]] = []
         self.begun = self.ended = 0
         self.lengths: list[int] = []  # flash operations of each stage
-        self.values: dict[str, Any] = {
+        self.first: dict[str, Any] = {
             "ConnectionTimeOut": "600",
             "ResetRetries": "3",
             "unavailable": frozenset(),
@@ -122,7 +122,6 @@ class Hour:
             "cached": False,
             "limit": 16,
         }
-        self.first = dict(self.values)
 
     @asynccontextmanager
     async def noted(self) -> AsyncIterator[None]:
@@ -158,7 +157,6 @@ class Hour:
         began = self.chip.operations
         yield
         self.changes += [Change(name, began, self.chip.operations, value) for name, value in values.items()]
-        self.values.update(values)
 
     def count(self, begun: int = 0, ended: int = 0) -> None:
         """So many more transactions have begun and ended, and that has been recorded."""
@@ -323,7 +321,7 @@ class Hour:
 
 
 async def look(charger: Charger) -> dict[str, Any]:
-    """Return what `Hour.values` are after a reset, without cars; reservations end by that."""
+    """Return what durable things are after a reset, without cars; reservations end by that."""
     entries = (await charger.call("GetConfiguration", key=list(KEYS)))["configurationKey"]
     values: dict[str, Any] = {entry["key"]: entry["value"] for entry in entries}
     statuses = {number: charger.status(number) for number in (0, *CONNECTORS)}

@@ -3,7 +3,8 @@
 The hour of charging_hour.py is recorded once, with what the central system and the cars knew at each flash operation.
 Each cut then starts from the flash that it would have left, so that only the recovery runs: every message of a
 transaction has to arrive once and in order, be it that the one in flight is repeated, with the energy that the cars
-have XX
+have drawn; everything else that is durable is as it was before or after the change that the cut came into; cars charge.
+
 What a power cut may cost: of a transaction that ran, what was drawn since its energy was noted last. The charger notes
 it with each of its messages and samples (transactions.py), which bounds it by the energy between two of them.
 """
@@ -173,8 +174,7 @@ async def check_recovery(charger: Charger, uncut: Uncut, cut: PowerCut) -> None:
 
 async def check_service(charger: Charger, uncut: Uncut, cut: PowerCut, version: int, known: list[Message]) -> None:
     """Cars charge at each connector; idTags are known as they should be, and what is new has energies after the old."""
-    for connector in CONNECTORS:
-        await charger.ask("ChangeAvailability", connectorId=connector, type="Operative")
+    await charger.ask("ChangeAvailability", connectorId=0, type="Operative")
     answered = {payload.get("idTag") for _, payload in messages(charger)}
     cached, listed = await is_known(charger, TAG, 1), await is_known(charger, FRIEND, 2)
     cached_before = uncut.values("cached", cut)

@@ -86,9 +86,7 @@ async def test_the_log_tells_of_this_boot_and_the_one_before_and_why_an_update_f
         assert int(log.splitlines()[-1].split()[0]) > 1_700_000_000
 
 
-async def test_the_log_of_a_whole_update_arrives_over_tls(
-    tmp_path: Path, interpreter: Interpreter
-) -> None:
+async def test_the_log_of_a_whole_update_arrives_over_tls(tmp_path: Path, interpreter: Interpreter) -> None:
     async with make_desk(tmp_path, interpreter, tls=True) as desk:
         desk.web.files = {FILE: desk.update_file()}
         await desk.registered()

@@ -196,11 +196,11 @@ class Station:
             if not clock:
                 self.clock.seconds = None
         self.outlets = [Outlet() for _ in range(self.connectors)]
-        point = self.point = ChargePoint(self.outlets, Outbox(), self.clock)
+        point = self.point = ChargePoint(self.outlets, Outbox(), self.clock, self.log.append, forget)
         for i, outlet in enumerate(self.outlets):
             outlet.energy = self.energies[i]
             outlet.on_change = lambda number=i + 1: (point.on_change(number), self.settle())
-        point.store, point.files, point.log, point.forget = self.store, self.files, self.log.append, forget
+        point.store, point.files = self.store, self.files
         point.configuration = Configuration(self.store, self.keys, self.log.append)
         point.session = self.session = Session(self.answers)
         point.updater = Updater()
