@@ -27,7 +27,7 @@ def start(charge_point, connector):
         charge_point.after(0, "metering", "began", connector)
         charge_point.after(STARTING, "connectors", "limited", connector.number)
     else:
-        charge_point.after(0, "smart_charging", "dismissed", connector)
+        connector.profiles = None
     charge_point.after(0, "connectors", "changed", connector.number)
 
 
@@ -44,6 +44,12 @@ def stop(charge_point, connector, reason, tag=None):
     connector.ending = reason, tag
     connector.outlet.permit(0)
     charge_point.after(_PATIENCE, "charging", "stop_late", connector.number)
+
+
+def stop_that(charge_point, connector, transaction, reason):
+    """End this transaction at once, if it is still the one that runs at a connector."""
+    if connector.transaction is transaction:
+        stop_now(charge_point, connector, reason)
 
 
 def stop_late(charge_point, number):
@@ -80,7 +86,8 @@ def _ended(charge_point, connector):
         connector.outlet.permit(0)
     charge_point.cancel("charging", "stop_late", connector.number)
     charge_point.cancel("charging", "overdrawn", connector.number)
-    charge_point.after(0, "smart_charging", "ended", connector)
+    connector.profiles = None
+    charge_point.after(0, "smart_charging", "apply")
     charge_point.free.set()
     charge_point.call("connectors", "refresh_all")
 

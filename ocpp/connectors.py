@@ -85,7 +85,7 @@ def _ends(charge_point, connector, was_plugged):
     elif was_plugged and not connector.plugged and _get(charge_point, "StopTransactionOnEVSideDisconnect"):
         reason = "EVDisconnected"
     if reason:
-        charge_point.after(0, "charging", "stop_now", connector, reason)
+        charge_point.after(0, "charging", "stop_that", connector, connector.transaction, reason)
     return reason
 
 
@@ -131,8 +131,7 @@ def lapsed(charge_point, number):
     charge_point.cancel("connectors", "lapsed", number)
     if connector.tag:
         connector.tag = connector.parent = None
-        if connector.profiles:
-            charge_point.call("smart_charging", "dismissed", connector)
+        connector.profiles = None
     elif connector.plugged and not connector.transaction:
         connector.finished = True
     refresh(charge_point, connector)

@@ -29,15 +29,6 @@ def resume(charge_point):
     apply(charge_point)
 
 
-def ended(charge_point, connector):
-    """A transaction has ended: its profiles go, and the others may share what it had."""
-    connector.profiles = None
-    apply(charge_point)
-
-
-dismissed = ended  # a transaction doesn't begin after all
-
-
 def check(charge_point, profile):
     """Raise the CallError that is due if this isn't a ChargingProfile (7.8)."""
     from . import charging_profiles
@@ -48,7 +39,8 @@ def check(charge_point, profile):
 def begin_profile(charge_point, connector, profile):
     """Take the chargingProfile of a RemoteStartTransaction, which check() has let pass, for the transaction to come.
 
-    Return False if it can't be used. If the transaction doesn't begin after all, dismissed() removes it.
+    Return False if it can't be used. If the transaction doesn't begin after all, and when it ends, connector.profiles
+    becomes None.
     """
     from . import charging_profiles
 

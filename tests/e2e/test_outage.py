@@ -43,14 +43,13 @@ SESSIONS = [
     (12, 123, "CC", "Local"),
     (18.5, 151, "DD", "Local"),
 ]
-# (day, hours, at which flash operation from then on, in its middle?): in a transaction, at its begin, at its end, in a
-# transaction without a clock, while nothing happens, …
+# (day, hours, at which flash operation from then on, in its middle?)
 CUTS = [
     (0, 2.0, 3, 1),
-    (1, 12.0, 5, 1),
-    (2, 21.01, 2, 1),
+    (1, 12.0, 5, 1),  # a transaction begins
+    (2, 21.01, 2, 1),  # one ends
     (3, 19.3, 8, 0),
-    (4, 3.0, 1, 1),
+    (4, 3.0, 1, 1),  # the next one begins
     (5, 7.9, 11, 1),
     (6, 13.01, 6, 0),
     (7, 0, 150, 1),  # while the messages are delivered
@@ -72,7 +71,6 @@ MODULES = (
 WEEK = """
 import json
 import struct
-import sys
 
 import esp32
 import machine
@@ -193,8 +191,6 @@ def deliver():
             answer["transactionId"] = 1 + head[1]["meterStart"]
         point.pop(answer if head[0] != "MeterValues" else {})
         charger.settle()
-        if head[0] != "StatusNotification":
-            say("answered")
 
 
 boots = state.get(BOOTS)
