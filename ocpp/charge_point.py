@@ -42,7 +42,7 @@ class Transaction:
     """A running transaction.
 
     number: of its StartTransaction. id: transactionId, None until it is known. start: Wh. began: uptime in seconds.
-    drew: whether the car has drawn anything. samples: how many MeterValues there were.
+    drew: whether the car has drawn anything. samples: how many MeterValues there were, of which one in `every` is kept.
     """
 
     def __init__(self, number, tag, parent, start, began):
@@ -50,6 +50,7 @@ class Transaction:
         self.id = None
         self.drew = False
         self.samples = 0
+        self.every = 1
 
 
 class ChargePoint:

@@ -140,6 +140,10 @@ def meter_values(charge_point, connector, value):
         return
     transaction.samples += 1
     every = _every(charge_point.unsent)
+    if every != transaction.every:
+        transaction.every = every
+        words = "none" if not every else "1 in %d" % every
+        charge_point.log("%d messages wait, of the MeterValues is kept: %s" % (charge_point.unsent, words))
     if not every or transaction.samples % every:
         return
     try:

@@ -370,11 +370,11 @@ class Charger:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition; AssertionError with what was told so far if it doesn't come."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self.desk.until(condition, what, 3600)
-        except TimeoutError:
-            raise self._in_vain(what) from None
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > end:
+                raise self._in_vain(what)
+            await asyncio.sleep(0.003)
 
     def _in_vain(self, what: str) -> AssertionError:
         told, log = "\n".join(self.story()), "\n".join(self.lines[self.line :])

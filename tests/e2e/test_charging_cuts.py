@@ -29,7 +29,7 @@ from simulator.recording import PowerCut, Recording
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # The suite tries the cuts at one operation in so many; primes, so that operations of each kind have their turn.
-EVERY = 41
+EVERY = 29
 EVERY_LIVE = 401
 EVERY_LIVE_OF_ALL = 29  # ... with --all
 WATTS = AMPS * 230
