@@ -55,19 +55,19 @@ def gap(charger: Charger, first: int, second: int, action: str) -> float:
 
 
 async def test_a_cold_boot_is_repeated_after_the_interval_until_it_is_accepted(charger: Charger) -> None:
-    charger.central.boot_status, charger.central.boot_interval = "Rejected", 20
+    charger.central.boot_status, charger.central.boot_interval = "Rejected", 10
     charger.chip.cut_power()
     await charger.message("BootNotification")
-    charger.central.boot_status, charger.central.boot_interval = "Accepted", 10
+    charger.central.boot_status, charger.central.boot_interval = "Accepted", 5
     await charger.restarted(2)
     assert charger.story()[:2] == ["BootNotification", "BootNotification"]
-    assert gap(charger, 0, 1, "BootNotification") > 19
+    assert gap(charger, 0, 1, "BootNotification") > 9
     assert sorted(charger.story("StatusNotification")) == ["0 Available", "1 Available"]
     boot = charger.messages("BootNotification")[0]
     assert (boot["chargePointVendor"], boot["chargePointModel"], boot["firmwareVersion"]) == ("Arus", "Desk", "1.0.0")
     await charger.message("Heartbeat", 3)
-    assert gap(charger, 0, 1, "Heartbeat") > 9
-    assert gap(charger, 1, 2, "Heartbeat") > 9
+    assert gap(charger, 0, 1, "Heartbeat") > 4
+    assert gap(charger, 1, 2, "Heartbeat") > 4
 
 
 async def test_while_its_registration_is_pending_a_charger_is_configured_and_sends_only_what_it_is_asked_for(
@@ -178,21 +178,18 @@ async def test_a_key_that_is_changed_has_its_new_value_also_after_a_power_failur
         await charger.restarted()
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "status"),
-    [
+async def test_a_key_is_not_changed_to_what_it_cannot_be(charger: Charger) -> None:
+    for key, value, status in (
         ("Testing", "true", "NotSupported"),
         ("MeterValueSampleInterval", "-1", "Rejected"),
         ("MeterValueSampleInterval", "soon", "Rejected"),
         ("LocalPreAuthorize", "perhaps", "Rejected"),
         ("MeterValuesSampledData", "Energy.Active.Import.Register,Happiness", "Rejected"),
         ("NumberOfConnectors", "2", "Rejected"),
-    ],
-)
-async def test_a_key_is_not_changed_to_what_it_cannot_be(charger: Charger, key: str, value: str, status: str) -> None:
-    before = await charger.call("GetConfiguration", key=[key])
-    await charger.ask("ChangeConfiguration", status, key=key, value=value)
-    assert await charger.call("GetConfiguration", key=[key]) == before
+    ):
+        before = await charger.call("GetConfiguration", key=[key])
+        await charger.ask("ChangeConfiguration", status, key=key, value=value)
+        assert await charger.call("GetConfiguration", key=[key]) == before
 
 
 # ------------------------------------------------------------------------------------------------------------ unlocking
@@ -352,7 +349,7 @@ async def test_a_faulted_charger_starts_nothing(charger: Charger) -> None:
 
 
 async def test_a_status_that_does_not_last_is_not_reported(charger: Charger) -> None:
-    await charger.configure(MinimumStatusDuration=20)
+    await charger.configure(MinimumStatusDuration=10)
     charger.chip.plug()
     await charger.passes(3)
     charger.chip.unplug()

@@ -104,7 +104,7 @@ async def test_a_stranger_gets_the_connector_that_is_not_reserved(charger: Charg
 
 async def test_a_reservation_expires(charger: Charger) -> None:
     await close(charger, 2)
-    await reserve(charger, seconds=15)
+    await reserve(charger, seconds=10)
     await charger.until_status("Reserved")
     await charger.until_status("Available")
     assert charger.statuses() == ["Reserved", "Available"]
