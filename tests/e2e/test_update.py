@@ -71,12 +71,12 @@ async def test_an_update_over_wss_and_https_in_that_heap(tmp_path: Path, interpr
 
 
 @pytest.mark.parametrize("policy", ["stop", "download"])
-async def test_an_update_over_wss_and_https_in_a_transaction_in_112_kib(
+async def test_an_update_over_wss_and_https_in_a_transaction_in_120_kib(
     tmp_path: Path, interpreter: Interpreter, policy: str
 ) -> None:
     """What the README says a stock board with an EVSE needs; nothing of it ran out of memory for a moment, either."""
     options: dict[str, Any] = {"connectors": 1, "configuration": {"UpdateWhileCharging": policy}}
-    async with make_desk(tmp_path, interpreter, heap=112 * 1024, tls=True, **options) as desk:
+    async with make_desk(tmp_path, interpreter, heap=120 * 1024, tls=True, **options) as desk:
         await desk.registered()
         desk.chip.plug()
         desk.chip.card("04A2B3C4")
