@@ -18,9 +18,9 @@ def start(charge_point, connector):
     charge_point.cancel("connectors", "lapsed", connector.number)
     if connector.reservation or charge_point.connectors[0].reservation:
         reservation = charge_point.call("reservation", "used", connector, tag, parent)
-    connector.tag = connector.parent = None
     connector.suspended = False
     connector.finished = not charge_point.call("transactions", "begin", connector, tag, parent, reservation)
+    connector.tag = connector.parent = None
     if connector.transaction:
         charge_point.log("Connector %d: transaction of %s begins" % (connector.number, tag))
         charge_point.after(0, "smart_charging", "apply")
@@ -89,7 +89,7 @@ def _ended(charge_point, connector):
     connector.profiles = None
     charge_point.after(0, "smart_charging", "apply")
     charge_point.free.set()
-    charge_point.call("connectors", "refresh_all")
+    charge_point.event("connectors", "refresh_all")
 
 
 def confirmed(charge_point, number, info):

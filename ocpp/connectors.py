@@ -36,7 +36,7 @@ def set_operative(charge_point, connector, operative):
     charge_point.store.set(_INOPERATIVE, json.dumps(off).encode())
     for one in affected:
         one.operative = operative
-        if operative and one.outlet:
+        if operative and one.error == "PowerSwitchFailure":
             one.outlet.clear()  # the operator has seen to it
     clear(charge_point)
 

@@ -25,7 +25,7 @@ async def _identify(charge_point, tag):
 
     status, parent = await authorization.authorize(charge_point, tag)
     charge_point.forget()
-    charge_point.call("identification", "identified", tag, parent, status)
+    charge_point.event("identification", "identified", tag, parent, status)
 
 
 def identified(charge_point, tag, parent, status):

@@ -30,7 +30,8 @@ _RESERVE_LINES = const(128)
 def begin(charge_point, connector, tag, parent, reservation_id=None):
     """Begin a transaction at a connector, and set its `transaction`; StartTransaction is sent as soon as may be.
 
-    Return whether that is so: False, with the reason in the log, if it can't be recorded.
+    Return whether that is so: False, with the reason in the log, if it can't be recorded. After a MemoryError it may be
+    tried again.
     """
     try:
         record = Record(charge_point)
@@ -43,12 +44,11 @@ def begin(charge_point, connector, tag, parent, reservation_id=None):
         now = record.now()
         record.running.append([number, connector.number, now, energy, energy])
         record.add([START, number, now, connector.number, energy, tag, reservation_id])
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         why = "the file system is full, remove files" if error.args[:1] == (_FULL,) else error
         charge_point.log("no transaction on connector %d: %s" % (connector.number, why))
         return False
     connector.transaction = Transaction(number, tag, parent, energy, charge_point.clock.uptime())
-    connector.transaction.samples = 0
     charge_point.after(_NOTE, "transactions", "note")
     return True
 
