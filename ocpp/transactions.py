@@ -114,12 +114,14 @@ def _keep(charge_point, connector):
 
 
 def _note(record):
-    """Put time and energy of what runs into the record."""
+    """Put time and energy of what runs into the record; return the time."""
+    now = record.now()
     for running in record.running:
         connector = _connector(record.charge_point, running[1])
         if connector.transaction and connector.transaction.number == running[0]:
             _keep(record.charge_point, connector)  # first: the register must not fall behind what is told of it
-            running[2], running[3] = record.now(), _energy(connector)
+            running[2], running[3] = now, _energy(connector)
+    return now
 
 
 def note(charge_point):
@@ -148,8 +150,8 @@ def meter_values(charge_point, connector, value):
         return
     try:
         record = Record(charge_point)
-        _note(record)
-        record.add([VALUES, transaction.number, record.now(), connector.number], pack(value))
+        now = _note(record)
+        record.add([VALUES, transaction.number, now, connector.number], pack(value))
     except OSError as error:
         charge_point.log("MeterValues of connector %d dropped: %s" % (connector.number, error))
 

@@ -26,7 +26,7 @@ SHORT = 240
 HEAP = 140 * 1024  # the probe needs some
 QUIET = 5  # probes after a registration; the first ping comes after fifteen
 BLOCK = 16  # bytes: the least that anything takes of the heap
-SPREAD = 1024  # bytes of the heap by which one start differs from another; in one run nothing differs
+SPREAD = 2048  # bytes of the heap by which one start differs from another; in one run nothing differs
 
 # Inside the charger: tells every two seconds, while it is registered, what is in use.
 PROBE = b"""
