@@ -7,7 +7,9 @@ laid out it leaves to the code that comes with them, in the header of the bundle
 - a firmware on trial gets a watchdog from here on, so that a hang before the application's first line ends the trial;
 - a missing or damaged application or a soft reset ends the trial at once: a hard reset makes the bootloader go back;
 - without a trial the other slot is tried, if all of it checks and it has not failed before, then the copy on the VFS;
-- what then remains is safe mode: MicroPython's prompt on the serial console, no watchdog, and what was found in print.
+- what then remains is MicroPython's prompt on the serial console, no watchdog, and what was found in print;
+- a file or folder /dev puts the copy on the VFS in front of what is confirmed: for developers;
+- a soft reset means that somebody is at the prompt: the watchdog, which can't be stopped, gives them an hour.
 """
 
 import binascii
@@ -84,8 +86,7 @@ def slot_states(slots):
     states = {}
     active = None
     otadata = Partition.find(Partition.TYPE_DATA, 0)[0]
-    records = [struct.unpack("<I20sII", read(otadata, 4096 * i, 32)) for i in range(2)]
-    for sequence, _, state, crc in sorted(records):
+    for sequence, _, state, crc in sorted(struct.unpack("<I20sII", read(otadata, 4096 * i, 32)) for i in range(2)):
         if sequence != 0xFFFFFFFF and crc == binascii.crc32(struct.pack("<I", sequence), 0xFFFFFFFF):
             states[(sequence - 1) % slots] = state
             if state not in (3, 4):  # INVALID, ABORTED
@@ -100,11 +101,15 @@ def start():
     states, active = slot_states(len(slots))
     index = running.info()[1] - 0x10
     on_trial = index == active and states[index] == 1  # PENDING
-    if on_trial:
-        machine.WDT(timeout=60000)  # ms without a sign of life
+    is_soft = machine.reset_cause() == machine.SOFT_RESET
+    if on_trial or is_soft:
+        machine.WDT(timeout=3600000 if is_soft else 60000)  # ms without a sign of life
     try:
-        if on_trial and machine.reset_cause() == machine.SOFT_RESET:
+        if on_trial and is_soft:
             raise ValueError("soft reset")
+        if not on_trial and "dev" in os.listdir("/"):
+            print("[BOOT] /dev: the copy on the VFS runs, whatever %s holds" % running.info()[4])
+            return
         import vfs
 
         vfs.mount(find_bundle(running), "/app", readonly=True)
@@ -138,10 +143,7 @@ try:
     start()
 except Exception as error:
     print("[BOOT] %r" % error)
+nothing = "no application that can run: install one by USB (README.md); machine.reset() looks again"
 if os.getcwd() == "/":
-    try:
-        os.stat("main.py")
-        print("[BOOT] using the copy on the VFS")
-    except OSError:
-        print("[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again")
-del read, sha256, image_end, find_bundle, slot_states, start  # main.py gets their memory
+    print("[BOOT]", "using the copy on the VFS" if "main.py" in os.listdir() else nothing)
+del read, sha256, image_end, find_bundle, slot_states, start, nothing  # main.py gets their memory

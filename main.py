@@ -1,4 +1,9 @@
-"""The application: builds the parts, ties them together and runs them. Whatever ends it, a reset follows."""
+"""The application: builds the parts, ties them together and runs them.
+
+Whatever ends it, a reset follows, except when somebody presses Ctrl-C or holds the pin for maintenance. When it has
+crashed three times in a row soon after the start it leaves out the EVSE, transactions and all that could be the cause:
+what is left can be reached over the network, and updated.
+"""
 
 import asyncio
 import gc
@@ -55,6 +60,9 @@ def start_log():
 
 
 line = start_log()
+is_safe_mode = late("hw.starts", "begin")() >= 3
+settled = late("hw.starts", "settled")
+outlets = []
 
 RESIDENT = ("charge_point", "configuration", "outbox", "rpc", "session", "websocket")
 
@@ -74,8 +82,15 @@ async def run():
     """Run the charger until one of its parts ends, which none of them should."""
     log, log_firmware = logger("OCPP"), logger("FW-OCPP")
     config = late("hw.board", "load_config")()
+    if late("hw.board", "is_stopped")(config):
+        raise KeyboardInterrupt
+    if is_safe_mode:
+        line("[MAIN] safe mode: crashed three times in a row. No charging; update the charger, or Reset tries again")
+        connectors = config.pop("connectors", None)
+        outlets[:] = [None] * (len(connectors) if isinstance(connectors, list) and connectors else 1)
     clock, store, slots, wifi, dialer, evse = late("hw.board", "build")(config, logger, forget)
-    outlets = evse.outlets if evse else [None]
+    if not outlets:
+        outlets[:] = evse.outlets if evse else [None]
     log("Arus", VERSION, "on", slots.running.label)
 
     keys = config.pop("configuration", {})
@@ -110,6 +125,7 @@ async def run():
         try:
             await session.close()
         finally:
+            settled()
             line()
             machine.reset()
 
@@ -144,9 +160,15 @@ async def run():
     charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("charging", "reset", kind, restart))
     charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
     charge_point.upload = late("firmware.opening", "upload", parts)
-    has_lost_power = machine.reset_cause() == machine.PWRON_RESET
-    charge_point.call("connectors", "resume", "PowerLoss" if has_lost_power else "Reboot")
-    tasks = [watchdog.run(), wifi.run(), session.run(), outbox.run(session), update(), charge_point.run()]
+    if is_safe_mode:
+        for connector in charge_point.connectors:
+            connector.error, connector.info = "InternalError", "safe mode"
+        charge_point.call("connectors", "refresh_all")
+    else:
+        has_lost_power = machine.reset_cause() == machine.PWRON_RESET
+        charge_point.call("connectors", "resume", "PowerLoss" if has_lost_power else "Reboot")
+    tasks = [watchdog.run(None if is_safe_mode else settled), wifi.run(), session.run(), outbox.run(session)]
+    tasks += [update(), charge_point.run()]
     if evse:
         evse.on_change, evse.on_card = charge_point.on_change, charge_point.card
         tasks.append(evse.run())
@@ -155,18 +177,23 @@ async def run():
     configuration.on_change("UpdateProgressDataTransfer", progress)
     progress()  # the reason of a failure may wait since before the reset
 
+    await asyncio.gather(*tasks)
+
+
+try:
     try:
-        await asyncio.gather(*tasks)
+        asyncio.run(run())
+    except Exception as error:
+        line(error)
     finally:  # whatever ended it: nobody looks after the contactors any more
         for outlet in outlets:
             if outlet:
                 outlet.cut()
-
-
-try:
-    asyncio.run(run())
-except Exception as error:
-    line(error)
-print("[MAIN] restarting in 10 seconds; Ctrl-C gives a prompt")
-time.sleep(10)
-machine.reset()
+    print("[MAIN] restarting in 10 seconds; Ctrl-C gives a prompt")
+    time.sleep(10)
+    machine.reset()
+except KeyboardInterrupt:
+    watchdog.leave_an_hour()
+    settled()
+    line()
+    print("[MAIN] stopped; machine.reset() starts the charger again, and so does the watchdog in an hour")

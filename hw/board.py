@@ -36,6 +36,19 @@ def load_config(path="/config.json"):
     return config
 
 
+def is_stopped(config):
+    """Whether somebody holds down the pin for maintenance."""
+    number = config.get("maintenance")
+    if number is None:
+        return False
+    from machine import Pin
+
+    try:
+        return not Pin(number, Pin.IN, Pin.PULL_UP).value()
+    except (TypeError, ValueError):
+        raise ConfigError('/config.json: "maintenance" is %r, right is the number of a pin' % number)
+
+
 def build(config, logger, forget):
     """Return the parts of the charger that config.json describes: (clock, store, slots, wifi, dialer, evse).
 

@@ -14,7 +14,7 @@ SAY = "import os\nprint('application of', {slot!r}, 'in', os.getcwd())\nprint('E
 GOOD_0 = application(SAY.format(slot="ota_0"), "1")
 GOOD_1 = application(SAY.format(slot="ota_1"), "2")
 DAMAGED = application(SAY.format(slot="a damaged slot"), "3", damaged=True)
-SAFE_MODE = "[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again"
+NO_APPLICATION = "[BOOT] no application that can run: install one by USB (README.md); machine.reset() looks again"
 ON_VFS = {"main.py": SAY.format(slot="the VFS").encode()}
 
 
@@ -118,7 +118,7 @@ async def test_the_way_over_the_other_slot_does_not_become_a_circle(tmp_path: Pa
 async def test_without_any_application_it_says_so_and_stays(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,)), REPL)
     assert len(outcome.boots) == 1
-    assert outcome.lines[:-1] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", SAFE_MODE]
+    assert outcome.lines[:-1] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", NO_APPLICATION]
 
 
 async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Path, interpreter: Interpreter) -> None:

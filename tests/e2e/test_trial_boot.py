@@ -1,4 +1,4 @@
-"""The first moments of a trial, and safe mode: boot.py ends what can't work, and never resets in circles."""
+"""The first moments of a trial, and no application at all: boot.py ends what can't work, and never resets in circles."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_with_no_record_left_that_counts_a_trial_is_still_a_trial(
     assert outcome.lines[-2:] == [WENT_BACK, END]
 
 
-# -------------------------------------------------------------------------------------------------- no loop, safe mode
+# -------------------------------------------------------------------------------------------------- no loop, a prompt
 
 
 def image_that_only_set_boot_takes() -> bytes:
@@ -186,7 +186,7 @@ async def test_the_other_slot_takes_over_for_good_if_it_has_proved_itself(
 
 
 SLOTS = {
-    # what both slots hold: (contents, records, what safe mode says of each)
+    # what both slots hold: (contents, records, what boot.py says of each)
     "damaged": ((DAMAGED, DAMAGED), ((0, VALID),), ("damaged application", "damaged application")),
     "nothing": ((IMAGE, b""), (), ("no application", "no image")),
     "failed": ((DAMAGED, GOOD), ((0, VALID), (1, ABORTED)), ("damaged application", "failed its trial")),
@@ -195,7 +195,7 @@ SLOTS = {
 
 
 @pytest.mark.parametrize("what", SLOTS)
-async def test_safe_mode_is_a_prompt_that_says_what_was_found_and_what_to_do(
+async def test_without_one_there_is_a_prompt_that_says_what_was_found_and_what_to_do(
     tmp_path: Path, interpreter: Interpreter, what: str
 ) -> None:
     slots, records, (first, second) = SLOTS[what]
@@ -204,17 +204,17 @@ async def test_safe_mode_is_a_prompt_that_says_what_was_found_and_what_to_do(
     assert outcome.lines == [
         f"[BOOT] ota_0: {first}",
         f"[BOOT] ota_1: {second}",
-        "[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again",
+        "[BOOT] no application that can run: install one by USB (README.md); machine.reset() looks again",
         REPL,
     ]
     with (tmp_path / "state").open("r+b", buffering=0) as page:
         assert state.State(page).get(state.WATCHDOG) == 0
 
 
-async def test_out_of_a_trial_safe_mode_comes_after_one_reset(tmp_path: Path, interpreter: Interpreter) -> None:
+async def test_out_of_a_trial_the_prompt_comes_after_one_reset(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((DAMAGED, DAMAGED), ON_TRIAL), REPL)
     assert outcome.boots == [("ota_1", "power on"), ("ota_0", "reset")]
-    assert "safe mode" in outcome.lines[-2]
+    assert "no application that can run" in outcome.lines[-2]
 
 
 async def test_when_only_the_image_on_trial_boots_it_does_not_reset_for_ever(
@@ -226,7 +226,7 @@ async def test_when_only_the_image_on_trial_boots_it_does_not_reset_for_ever(
     assert outcome.boots == [("ota_1", "power on"), ("ota_1", "reset")]
     assert outcome.lines[-3:-1] == [
         "[BOOT] ota_0: (-5379, 'ESP_ERR_OTA_VALIDATE_FAILED')",
-        "[BOOT] safe mode: no application, install one by USB (see README.md); machine.reset() looks again",
+        "[BOOT] no application that can run: install one by USB (README.md); machine.reset() looks again",
     ]
 
 
