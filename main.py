@@ -93,6 +93,7 @@ async def run():
         outlets[:] = evse.outlets if evse else [None]
     log("Arus", VERSION, "on", slots.running.label)
 
+    time_server = config.get("ntp", "pool.ntp.org")
     keys = config.pop("configuration", {})
     if isinstance(keys, dict):
         keys["NumberOfConnectors"] = len(outlets)
@@ -118,6 +119,8 @@ async def run():
 
     async def connect():
         await wifi.connected()
+        if time_server and clock.now() is None:  # TLS needs the time, and so does what happens offline
+            await late("hw.ntp", "sync")(time_server, clock, logger("CLOCK"))
         password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
         return await late("ocpp.handshake", "connect_station")(config["csms"], config["id"], password, dialer.dial)
 
@@ -132,6 +135,15 @@ async def run():
     def progress(status=None, percent=None):
         if configuration.get("UpdateProgressDataTransfer"):
             tell(parts, status, percent)
+
+    def look():
+        if is_safe_mode:
+            return "safe_mode"
+        if updater.status not in ("Idle", "DownloadScheduled"):
+            return "update"
+        if session.registered:
+            return "registered"
+        return "no_csms" if wifi.station.isconnected() else "no_wifi"
 
     async def update():
         deadline = configuration.get("TrialDeadline")
@@ -169,6 +181,14 @@ async def run():
         charge_point.call("connectors", "resume", "PowerLoss" if has_lost_power else "Reboot")
     tasks = [watchdog.run(None if is_safe_mode else settled), wifi.run(), session.run(), outbox.run(session)]
     tasks += [update(), charge_point.run()]
+    if "development" in config:
+        from firmware import push
+        from hw.connection import Connection
+
+        tasks.append(push.serve(parts, Connection, config, VERSION, logger("PUSH")))
+    led = late("hw.board", "pin")(config, "led")
+    if led:
+        tasks.append(late("hw.status_led", "run")(led, look))
     if evse:
         evse.on_change, evse.on_card = charge_point.on_change, charge_point.card
         tasks.append(evse.run())

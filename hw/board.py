@@ -36,17 +36,23 @@ def load_config(path="/config.json"):
     return config
 
 
-def is_stopped(config):
-    """Whether somebody holds down the pin for maintenance."""
-    number = config.get("maintenance")
+def pin(config, field, pull_up=False):
+    """Return a pin of the charger as a whole, an input if it is pulled up, else an output; None without that field."""
+    number = config.get(field)
     if number is None:
-        return False
+        return None
     from machine import Pin
 
     try:
-        return not Pin(number, Pin.IN, Pin.PULL_UP).value()
+        return Pin(number, Pin.IN, Pin.PULL_UP) if pull_up else Pin(number, Pin.OUT, value=0)
     except (TypeError, ValueError):
-        raise ConfigError('/config.json: "maintenance" is %r, right is the number of a pin' % number)
+        raise ConfigError('/config.json: "%s" is %r, right is the number of a pin' % (field, number))
+
+
+def is_stopped(config):
+    """Whether somebody holds down the pin for maintenance."""
+    button = pin(config, "maintenance", True)
+    return button and not button.value()
 
 
 def build(config, logger, forget):
@@ -69,7 +75,7 @@ def build(config, logger, forget):
     for field in ("connectors", "reader", "emergency_stop"):
         config.pop(field, None)
     network = config.pop("wifi")
-    wifi = Wifi(network.get("ssid"), network.get("key"), logger("WIFI"))
+    wifi = Wifi(network.get("ssid"), network.get("key"), logger("WIFI"), config.get("hostname") or config["id"], forget)
     return Clock(), store, slots, wifi, Dialer(_certificate(config), forget), evse
 
 

@@ -11,8 +11,6 @@ _MARK = b"Arus"  # what else may stand there is not ours
 
 def begin():
     """Count this start; return how many before it ended badly, none of them after settled()."""
-    if not hasattr(machine.RTC, "memory"):
-        return 0  # TEMPORARY until the simulator has it
     memory = machine.RTC().memory()
     crashes = memory[4] if len(memory) == 5 and memory[:4] == _MARK else 0
     machine.RTC().memory(_MARK + bytes((min(crashes + 1, 255),)))
@@ -21,5 +19,4 @@ def begin():
 
 def settled():
     """This start was a good one, or ends in good order."""
-    if hasattr(machine.RTC, "memory"):
-        machine.RTC().memory(b"")
+    machine.RTC().memory(b"")

@@ -34,9 +34,11 @@ async def test_files_on_the_vfs_do_not_shadow_the_application(tmp_path: Path, in
 async def test_an_application_of_many_files_is_imported_and_listed(
     tmp_path: Path, interpreters: list[Interpreter]
 ) -> None:
-    """Every module there is: nothing of it runs at import."""
+    """Every module there is: nothing runs at import but the application itself."""
     files = build.application("1")
-    modules = sorted(name[:-4].replace("/", ".") for name in files if name.endswith(".mpy"))
+    modules = sorted(
+        name[:-4].replace("/", ".") for name in files if name.endswith(".mpy") and name != "application.mpy"
+    )
     main = (
         f"import os, sys\nfor name in {modules}:\n    __import__(name)\n"
         "    sys.modules.pop(name)\n    package, _, module = name.rpartition('.')\n"
@@ -49,7 +51,10 @@ async def test_an_application_of_many_files_is_imported_and_listed(
         folder.mkdir()
         outcome = await switch_on(folder, port, Flash((content,)), heap=None)
         in_ocpp = len([name for name in files if name.startswith("ocpp/")])
-        assert outcome.lines[1:] == [f"['firmware', 'hw', 'main.py', 'ocpp', 'version.mpy'] {in_ocpp}", "END"]
+        assert outcome.lines[1:] == [
+            f"['application.mpy', 'firmware', 'hw', 'main.py', 'ocpp', 'version.mpy'] {in_ocpp}",
+            "END",
+        ]
 
 
 async def test_an_application_may_fill_its_slot_to_the_end(tmp_path: Path, interpreter: Interpreter) -> None:
@@ -115,10 +120,44 @@ async def test_the_way_over_the_other_slot_does_not_become_a_circle(tmp_path: Pa
     assert "application of the VFS in /" in outcome.lines
 
 
+async def test_a_developers_copy_is_put_in_front_on_purpose(tmp_path: Path, interpreter: Interpreter) -> None:
+    flash = Flash((GOOD_0, GOOD_1), ((0, VALID),), {**ON_VFS, "dev": b""})
+    outcome = await switch_on(tmp_path, interpreter, flash)
+    assert outcome.lines == [
+        "[BOOT] /dev: the copy on the VFS runs, whatever ota_0 holds",
+        "[BOOT] using the copy on the VFS",
+        "application of the VFS in /",
+        "END",
+    ]
+
+
+async def test_a_firmware_on_trial_runs_whatever_a_developer_has_put_in_front(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    flash = Flash((GOOD_0, GOOD_1), ((0, VALID), (1, NEW)), {**ON_VFS, "dev": b""})
+    outcome = await switch_on(tmp_path, interpreter, flash)
+    assert "application of ota_1 in /app" in outcome.lines
+
+
+async def test_after_a_soft_reset_the_watchdog_gives_an_hour_and_no_more(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    """Somebody is at the prompt, and may forget the charger there."""
+    main = (
+        "import machine, time\n"
+        "if machine.reset_cause() == machine.PWRON_RESET:\n    machine.WDT(timeout=60000)\n    machine.soft_reset()\n"
+        "if machine.reset_cause() == machine.WDT_RESET:\n    print('END')\n"
+        "start = time.time()\nwhile time.time() < start + 3000:\n    pass\nprint('3000 s later')\n"
+    )
+    outcome = await switch_on(tmp_path, interpreter, Flash((application(main),)), speed=1000)
+    assert outcome.boots == [("ota_0", "power on"), ("ota_0", "soft reset"), ("ota_0", "watchdog")]
+    assert outcome.lines.count("3000 s later") == 1
+
+
 async def test_without_any_application_it_says_so_and_stays(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,)), REPL)
     assert len(outcome.boots) == 1
-    assert outcome.lines[:-1] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", NO_APPLICATION]
+    assert outcome.lines[:3] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", NO_APPLICATION]
 
 
 async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Path, interpreter: Interpreter) -> None:
