@@ -34,8 +34,11 @@ def logger(tag):
 def forget(*names):
     """Drop modules that have done their part, for the heap's sake. Frozen into an image they take none."""
     for name in names:
-        if sys.modules.pop(name, None):
+        if name in sys.modules:
             package, _, module = name.rpartition(".")
+            sys.modules[name] = None  # a dictionary keeps the value of what is deleted until it needs the place
+            del sys.modules[name]
+            setattr(sys.modules[package], module, None)
             delattr(sys.modules[package], module)
 
 

@@ -576,8 +576,11 @@ _reply = bytearray(18 * 1024)
 def forget(*names):
     # as main.py does
     for name in names:
-        if sys.modules.pop(name, None):
+        if name in sys.modules:
             package, _, module = name.rpartition(".")
+            sys.modules[name] = None
+            del sys.modules[name]
+            setattr(sys.modules[package], module, None)
             delattr(sys.modules[package], module)
 
 class Flash:

@@ -41,8 +41,11 @@ class Parts:
     def forget(self, *names):
         """Drop modules, as main.py does."""
         for name in names:
-            if sys.modules.pop(name, None):
+            if name in sys.modules:
                 package, _, module = name.rpartition(".")
+                sys.modules[name] = None
+                del sys.modules[name]
+                setattr(sys.modules[package], module, None)
                 delattr(sys.modules[package], module)
 
 
