@@ -63,8 +63,11 @@ def start_log():
 
 
 line = start_log()
-is_safe_mode = late("hw.starts", "begin")() >= 3
 settled = late("hw.starts", "settled")
+is_safe_mode = late("hw.starts", "begin")() >= 3
+if is_safe_mode and late("hw.slots", "Slots")(forget).unconfirmed():
+    is_safe_mode = False  # a trial has to show all of it
+    settled()
 outlets = []
 
 RESIDENT = ("charge_point", "configuration", "outbox", "rpc", "session", "websocket")
@@ -96,6 +99,7 @@ async def run():
         outlets[:] = evse.outlets if evse else [None]
     log("Arus", VERSION, "on", slots.running.label)
 
+    attempts = 0
     time_server = config.get("ntp", "pool.ntp.org")
     keys = config.pop("configuration", {})
     if isinstance(keys, dict):
@@ -121,11 +125,17 @@ async def run():
             tidy()
 
     async def connect():
+        nonlocal attempts
+        attempts += 1
+        if attempts % 8 == 0:
+            wifi.renew()  # the driver may take a dead link for a good one
         await wifi.connected()
         if time_server and clock.now() is None:  # TLS needs the time, and so does what happens offline
             await late("hw.ntp", "sync")(time_server, clock, logger("CLOCK"))
         password = configuration.get("AuthorizationKey") or config.get("password", "").encode()
-        return await late("ocpp.handshake", "connect_station")(config["csms"], config["id"], password, dialer.dial)
+        websocket = await late("ocpp.handshake", "connect_station")(config["csms"], config["id"], password, dialer.dial)
+        attempts = 0
+        return websocket
 
     async def restart():
         try:
@@ -146,7 +156,7 @@ async def run():
             return "update"
         if session.registered:
             return "registered"
-        return "no_csms" if wifi.station.isconnected() else "no_wifi"
+        return "no_wifi" if wifi.stale or not wifi.station.isconnected() else "no_csms"
 
     async def update():
         deadline = configuration.get("TrialDeadline")
