@@ -1,4 +1,4 @@
-"""What an update file is: an ESP32 application image, and behind it the application bundle.
+"""What an update file is: an ESP32 application image with the application, frozen into it or as a bundle behind it.
 
 The file is checked as a stream, in pieces of any size, with no more memory than the largest header. The layout is that
 of ESP-IDF's "App Image Format" and of tools/build.py (the bundle).
@@ -22,18 +22,19 @@ _MAX_SEGMENTS = const(16)
 class Image:
     """Checks one update file while it streams past.
 
-    chip_id is that of the running image's header, capacity the size of the slot in bytes. The first 4096 bytes tell
-    whether this is an application image for this chip, so nothing needs to be erased for a wrong file.
+    chip_id is that of the running image's header, capacity the size of the slot in bytes, frozen whether this charger
+    takes only what has the application frozen in. The first 4096 bytes tell whether this is an application image for
+    this chip, so nothing needs to be erased for a wrong file.
     """
 
-    def __init__(self, chip_id, capacity):
-        self.version = None  # of the bundle, once its header has passed
+    def __init__(self, chip_id, capacity, frozen=False):
+        self.version = None  # of the application, once its header has passed
         self.incomplete = "early"  # why the file may not end here (refusals.py), "" where it may
         self.capacity = capacity
         self._seen = 0  # bytes of the file so far
         self.digest = None  # takes what passes, if there is one
         self.field = bytearray(80)  # the first bytes of the part that passes
-        self.parts = self.layout(chip_id)
+        self.parts = self.layout(chip_id, frozen)
         self.part = self.left = next(self.parts)
 
     def feed(self, view):
@@ -62,7 +63,7 @@ class Image:
         if self.incomplete:
             refuse(self.incomplete)
 
-    def layout(self, chip_id):
+    def layout(self, chip_id, frozen):
         """Yield the length of each part of the file in turn. When this goes on, the part is in _field and _digest."""
         field = self.field
         self.digest = sha256()
@@ -84,11 +85,15 @@ class Image:
                 length -= 80
                 if length < 0 or struct.unpack_from("<I", field)[0] != _DESCRIPTOR_MAGIC:
                     refuse("descriptor")
-                frozen = field[48:53] == b"arus\0"
+                # A frozen charger's file system may lack the boot.py that would find a bundle.
+                if field[48:53] == b"Arus\0":
+                    self._take_version(field[16:48])
+                elif frozen:
+                    refuse("frozen")
             yield length
         yield 16 - self._seen % 16  # ends in the checksum, which the digest covers
         yield from self._compare("image")
-        self.incomplete = "" if frozen else "application"
+        self.incomplete = "" if self.version else "application"
         yield -self._seen % _SECTOR
         yield from self.bundle()
 
@@ -100,13 +105,10 @@ class Image:
         if magic != _BUNDLE_MAGIC or layout != _BUNDLE_FORMAT:
             refuse("format")
         self.incomplete = "early"
-        version = version.rstrip(b"\0")
-        if not version or min(version) < 0x20 or max(version) > 0x7E:
-            refuse("version")
         yield _SECTOR - 80 - 32
         yield from self._compare("bundle's header")
         self._check_room(length)  # what a header says may also be more than a slice can take
-        self.version = version.decode()
+        self._take_version(version)
         self.digest = sha256()
         yield length
         if self.digest.digest() != digest:
@@ -115,6 +117,12 @@ class Image:
         self.digest = None
         yield 1
         refuse("behind")
+
+    def _take_version(self, version):
+        version = bytes(version).rstrip(b"\0")
+        if not version or min(version) < 0x20 or max(version) > 0x7E:
+            refuse("version")
+        self.version = version.decode()
 
     def _compare(self, what):
         """Take the SHA-256 that stands in the file behind what it covers."""

@@ -11,7 +11,8 @@ def _new_image(transfer):
     from .image import Image
 
     transfer.parts.forget("firmware.image")
-    return Image(transfer.parts.slots.chip_id, transfer.slot.capacity)
+    slots = transfer.parts.slots
+    return Image(slots.chip_id, transfer.slot.capacity, slots.frozen)
 
 
 async def resume(transfer):

@@ -8,11 +8,12 @@ _TEXTS = {
     "damaged": "the %s is damaged (its SHA-256 differs): build or upload the file again",
     "descriptor": "no application descriptor: is it the combined file for flashing by USB?",
     "early": "the file ends too early: build or upload it again",
-    "format": "no application bundle of format 1 behind the image: make the file with tools/build.py",
+    "format": "no application bundle of format 2 behind the image: make the file with tools/build.py",
+    "frozen": "no application is frozen into this image, as this charger needs it: make it with tools/build.py image",
     "image header": "damaged image header: build or upload the file again",
     "magic": "no ESP32 image (first byte 0x%02x, not 0xe9): is the location a web page?",
     "room": "damaged, or larger than the OTA slot of %d bytes",
-    "version": "the bundle's version is no printable ASCII: build the file again",
+    "version": "the version of the application is no printable ASCII: build the file again",
 }
 
 

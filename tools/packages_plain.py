@@ -49,7 +49,7 @@ def read(data: bytes) -> Plain:
     start = length + -length % build.SECTOR
     if start < len(data):
         _read_bundle(data, start, plain)
-    elif plain.project == "arus":
+    elif plain.project == build.PROJECT:
         plain.version = plain.image_version  # the application is frozen into this image
     else:
         plain.problems.append("the image carries no application: make the update file with build.py")

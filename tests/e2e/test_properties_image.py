@@ -44,7 +44,7 @@ SEGMENT_LENGTHS = (28, 28 + 8 + struct.unpack_from("<I", PLAIN, 28)[0])
 
 def frozen_in(image: bytes) -> bytes:
     """The image as if it carried the application itself."""
-    image = image[:80] + b"arus".ljust(32, b"\0") + image[112:-32]
+    image = image[:48] + VERSION.encode().ljust(32, b"\0") + b"Arus".ljust(32, b"\0") + image[112:-32]
     return image + hashlib.sha256(image).digest()
 
 

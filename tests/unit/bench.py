@@ -80,6 +80,7 @@ class Slots:
         self.flash = flash or Flash()
         self.running = Running()
         self.chip_id = 0
+        self.frozen = False
         self.on_trial = False
         self.confirmed = False
         self.record_lost = False

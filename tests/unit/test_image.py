@@ -5,9 +5,9 @@ from firmware.errors import ImageError
 from firmware.image import Image
 
 
-def check(data, piece=4096, chip_id=0, capacity=update_files.CAPACITY):
+def check(data, piece=4096, chip_id=0, capacity=update_files.CAPACITY, frozen=False):
     """Feed `data` in pieces; return the Image that accepted it."""
-    image = Image(chip_id, capacity)
+    image = Image(chip_id, capacity, frozen)
     view = memoryview(data)
     for start in range(0, len(view), piece):
         image.feed(view[start : start + piece])
@@ -34,13 +34,31 @@ class TestImage(unittest.TestCase):
             self.assertEqual(check(update_files.update_file(body=body)).version, "2.0")
 
     def test_an_image_with_the_application_frozen_in_needs_no_bundle(self):
-        frozen = update_files.image(project=b"arus")
-        self.assertEqual(check(frozen).version, None)
-        self.assertEqual(check(frozen + b"\xff" * (-len(frozen) % 4096)).version, None)
+        frozen = update_files.image(project=b"Arus", version=b"2.1")
+        for piece in (1, 7, 4096, len(frozen)):
+            self.assertEqual(check(frozen, piece).version, "2.1")
+        self.assertEqual(check(frozen + b"\xff" * (-len(frozen) % 4096)).version, "2.1")
+        self.assertEqual(check(frozen, frozen=True).version, "2.1")
 
     def test_an_image_without_an_application_is_refused(self):
         self.refuse(update_files.image(), "no application")
-        self.refuse(update_files.image(project=b"arusian"), "no application")
+        for project in (b"Arusian", b"arus", b"Aru"):
+            self.refuse(update_files.image(project=project, version=b"2.1"), "no application")
+
+    def test_a_frozen_charger_refuses_an_image_that_is_not_from_its_first_bytes(self):
+        for piece in (1, 2048, 4096):
+            image = Image(0, update_files.CAPACITY, True)
+            with self.assertRaises(ImageError):
+                view = memoryview(update_files.update_file())[:4096]
+                for start in range(0, 4096, piece):
+                    image.feed(view[start : start + piece])
+        self.refuse(update_files.update_file(), "tools/build.py image", frozen=True)
+
+    def test_a_truncated_frozen_image_is_refused_wherever_it_ends(self):
+        data = update_files.image(project=b"Arus", version=b"2.1")
+        for end in range(len(data)):
+            with self.assertRaises(ImageError):
+                check(data[:end])
 
     def test_what_is_no_image_is_refused_with_its_first_bytes(self):
         page = b"<!DOCTYPE html><title>404</title>"
@@ -93,6 +111,7 @@ class TestImage(unittest.TestCase):
     def test_a_version_that_would_garble_a_log_is_refused(self):
         for version in (b"", b"1\n2", b"\xc3\xa4"):
             self.refuse(update_files.join(update_files.image(), update_files.bundle(version)), "version")
+            self.refuse(update_files.image(project=b"Arus", version=version), "version")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from hashlib import sha256
 CAPACITY = 64 * 1024
 
 
-def image(chip_id=0, project=b"", body=200, has_digest=1, magic=0xE9, descriptor=0xABCD5432):
+def image(chip_id=0, project=b"", version=b"", body=200, has_digest=1, magic=0xE9, descriptor=0xABCD5432):
     """Return an application image with two segments."""
-    description = struct.pack("<II8s32s32s176s", descriptor, 0, b"", b"", project, b"")
+    description = struct.pack("<II8s32s32s176s", descriptor, 0, b"", version, project, b"")
     segments = [description, bytes(i & 0xFF for i in range(body & ~3))]
     header = struct.pack("<BBBBIB3sHBHH4sB", magic, 2, 2, 0x20, 0, 0, b"", chip_id, 0, 0, 0xFFFF, b"", has_digest)
     data = header + b"".join(struct.pack("<II", 0, len(segment)) + segment for segment in segments)
