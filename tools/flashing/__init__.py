@@ -1,0 +1,1 @@
+"""The parts of tools/flash.py: an empty board becomes a charger."""
