@@ -14,7 +14,8 @@ SAY = "import os\nprint('application of', {slot!r}, 'in', os.getcwd())\nprint('E
 GOOD_0 = application(SAY.format(slot="ota_0"), "1")
 GOOD_1 = application(SAY.format(slot="ota_1"), "2")
 DAMAGED = application(SAY.format(slot="a damaged slot"), "3", damaged=True)
-NO_APPLICATION = "[BOOT] no application that can run: install one by USB (README.md); machine.reset() looks again"
+NO_COPY = "[BOOT] /application.bin: [Errno 2] ENOENT"
+NO_APPLICATION = "[BOOT] no application that can run"
 ON_VFS = {"main.py": SAY.format(slot="the VFS").encode()}
 
 
@@ -120,6 +121,30 @@ async def test_the_way_over_the_other_slot_does_not_become_a_circle(tmp_path: Pa
     assert "application of the VFS in /" in outcome.lines
 
 
+@pytest.mark.parametrize("slots", [(IMAGE,), (DAMAGED, DAMAGED), (IMAGE, DAMAGED)], ids=["new", "damaged", "mixed"])
+async def test_without_one_in_a_slot_the_bundle_on_the_vfs_runs(
+    tmp_path: Path, interpreter: Interpreter, slots: tuple[bytes, ...]
+) -> None:
+    """Which is how tools/flash.py leaves a new charger."""
+    main = "import os, parts\nprint(parts.NAME, 'in', os.getcwd())\nprint('END')\n"
+    bundle = build.bundle({"main.py": main.encode(), "parts.py": b"NAME = 'new'\n"}, "1.2.0")
+    stale = {**ON_VFS, "parts.py": b"NAME = 'stale'\n"}
+    outcome = await switch_on(tmp_path, interpreter, Flash(slots, files={**stale, "application.bin": bundle}))
+    assert outcome.lines[-3:] == ["[BOOT] /application.bin: application 1.2.0", "new in /app2", "END"]
+
+
+@pytest.mark.parametrize("end", [0, 50, 4095, 4096, 5000, None], ids=str)
+async def test_a_bundle_on_the_vfs_is_checked_too(tmp_path: Path, interpreter: Interpreter, end: int | None) -> None:
+    """Cut off there, or with a bit of it flipped."""
+    bundle = bytearray(GOOD_0[len(IMAGE) + -len(IMAGE) % 4096 :])
+    if end is None:
+        bundle[-1] ^= 1
+    files = {**ON_VFS, "application.bin": bytes(bundle[:end])}
+    outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,), files=files))
+    assert outcome.lines[-4].startswith("[BOOT] /application.bin: ")
+    assert outcome.lines[-3:] == ["[BOOT] using the copy on the VFS", "application of the VFS in /", "END"]
+
+
 async def test_a_developers_copy_is_put_in_front_on_purpose(tmp_path: Path, interpreter: Interpreter) -> None:
     flash = Flash((GOOD_0, GOOD_1), ((0, VALID),), {**ON_VFS, "dev": b""})
     outcome = await switch_on(tmp_path, interpreter, flash)
@@ -157,7 +182,7 @@ async def test_after_a_soft_reset_the_watchdog_gives_an_hour_and_no_more(
 async def test_without_any_application_it_says_so_and_stays(tmp_path: Path, interpreter: Interpreter) -> None:
     outcome = await switch_on(tmp_path, interpreter, Flash((IMAGE,)), REPL)
     assert len(outcome.boots) == 1
-    assert outcome.lines[:3] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", NO_APPLICATION]
+    assert outcome.lines[:4] == ["[BOOT] ota_0: no application", "[BOOT] ota_1: no image", NO_COPY, NO_APPLICATION]
 
 
 async def test_with_one_ota_slot_only_it_does_not_reset_into_itself(tmp_path: Path, interpreter: Interpreter) -> None:
