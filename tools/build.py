@@ -53,8 +53,8 @@ APP_DESCRIPTOR = struct.Struct("<II8s32s32s16s16s32s32s80s")
 APP_DESCRIPTOR_MAGIC = 0xABCD5432
 CHECKSUM_SEED = 0xEF
 PROJECT = "Arus"  # in the descriptor of an image with the application frozen into it, and its version beside it
-COMBINED_TABLE_OFFSET = 0x7000  # the partition table (flash 0x8000) in a file that starts at flash address 0x1000
-COMBINED_START = 0x1000
+TABLE_ADDRESS = 0x8000  # of the partition table in the flash
+COMBINED_STARTS = (0x1000, 0, 0x2000)  # where in the flash a combined file starts: with the bootloader of its chip
 
 
 class BuildError(Exception):
@@ -206,8 +206,9 @@ def image_length(image: bytes) -> int:
 
 def app_image(data: bytes) -> bytes:
     """Return the application image in `data`: itself, or the one in a combined file with bootloader and partitions."""
-    if is_combined(data):
-        data = data[_first_app(data) - COMBINED_START :]
+    start = combined_start(data)
+    if start is not None:
+        data = data[_first_app(data, start) - start :]
     if len(data) < 288 or data[0] != 0xE9:
         raise BuildError("this is no ESP32 image: its first byte is not 0xE9")
     if struct.unpack_from("<I", data, 32)[0] != APP_DESCRIPTOR_MAGIC:
@@ -215,9 +216,10 @@ def app_image(data: bytes) -> bytes:
     return data[: image_length(data)]
 
 
-def _first_app(combined: bytes) -> int:
-    """Return the flash address of the first application partition in a combined file."""
-    for position in range(COMBINED_TABLE_OFFSET, COMBINED_TABLE_OFFSET + 0xC00, 32):
+def _first_app(combined: bytes, start: int) -> int:
+    """Return the flash address of the first application partition in a combined file that starts at `start`."""
+    table = TABLE_ADDRESS - start
+    for position in range(table, table + 0xC00, 32):
         magic, kind, _, address = struct.unpack_from("<HBBI", combined, position)
         if magic != 0x50AA:
             break
@@ -226,9 +228,15 @@ def _first_app(combined: bytes) -> int:
     raise BuildError("the partition table of this file has no application partition")
 
 
+def combined_start(data: bytes) -> int | None:
+    """Return where in the flash a combined file with bootloader, partition table and application starts, else None."""
+    found = (start for start in COMBINED_STARTS if data[TABLE_ADDRESS - start :][:2] == b"\xaa\x50")
+    return next(found, None)
+
+
 def is_combined(data: bytes) -> bool:
     """Whether this is a combined file with bootloader, partition table and application."""
-    return data[COMBINED_TABLE_OFFSET : COMBINED_TABLE_OFFSET + 2] == b"\xaa\x50"
+    return combined_start(data) is not None
 
 
 if __name__ == "__main__":

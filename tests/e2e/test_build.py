@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import build
+from simulator import manufacture
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "images"
 COMBINED = IMAGES / "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"
@@ -89,10 +90,16 @@ def test_the_same_application_makes_the_same_file(files: dict[str, bytes]) -> No
     assert build.bundle(files, "1.2.3") == build.bundle(build.application("1.2.3"), "1.2.3")
 
 
-def test_the_application_is_compiled_but_for_main_py(files: dict[str, bytes]) -> None:
-    assert [name for name in files if name.endswith(".py")] == ["main.py"]
+def test_the_application_is_compiled_but_for_one_line(files: dict[str, bytes]) -> None:
+    assert {name: text for name, text in files.items() if name.endswith(".py")} == {"main.py": b"import application\n"}
     assert "firmware/archive.mpy" not in files
-    assert {"version.mpy", "ocpp/websocket.mpy", "firmware/update.mpy", "hw/slots.mpy"} <= files.keys()
+    assert {
+        "application.mpy",
+        "version.mpy",
+        "ocpp/websocket.mpy",
+        "firmware/update.mpy",
+        "hw/slots.mpy",
+    } <= files.keys()
 
 
 @needs_real_image
@@ -100,6 +107,15 @@ def test_the_application_image_is_found_in_a_combined_file() -> None:
     image = build.app_image(COMBINED.read_bytes())
     assert len(image) == 1_429_744
     assert build.app_image(image) == image
+
+
+@pytest.mark.parametrize("start", [0x1000, 0, 0x2000], ids=["ESP32, S2", "S3, C3, C6", "C5"])
+def test_the_image_is_found_wherever_the_bootloader_of_the_chip_begins(start: int) -> None:
+    image = build.made_image(8192)
+    flash = bytearray(b"\xff" * 0x10000) + image
+    flash[0x8000:0x8100] = manufacture.partition_table(manufacture.OTA_4MIB)[:256]
+    assert build.is_combined(bytes(flash[start:]))
+    assert build.app_image(bytes(flash[start:])) == image
 
 
 @needs_real_image
@@ -131,6 +147,7 @@ def test_what_is_no_image_is_refused_with_what_to_do(data: bytes, words: str) ->
 def test_a_module_that_does_not_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "firmware").mkdir()
     (tmp_path / "firmware" / "archive.py").touch()
+    (tmp_path / "main.py").touch()
     (tmp_path / "hw").mkdir()
     (tmp_path / "hw" / "broken.py").write_text("def (")
     monkeypatch.setattr(build, "REPOSITORY", tmp_path)

@@ -400,8 +400,9 @@ def test_package_and_delta_make_what_a_charger_takes(run: Run) -> None:
     ],
 )
 def test_what_can_not_be_packed_is_told_in_one_line(run: Run, words: str, told: str) -> None:
-    combined = bytearray(build.COMBINED_TABLE_OFFSET + 0xC00) + build.made_image()
-    combined[build.COMBINED_TABLE_OFFSET : build.COMBINED_TABLE_OFFSET + 2] = b"\xaa\x50"
+    table = build.TABLE_ADDRESS - 0x1000
+    combined = bytearray(table + 0xC00) + build.made_image()
+    combined[table : table + 2] = b"\xaa\x50"
     Path("combined.bin").write_bytes(combined)
     Path("cut.bin").write_bytes(FILE[:-1])
     Path("image.bin").write_bytes(build.made_image())
