@@ -113,7 +113,8 @@ def test_the_application_image_is_found_in_a_combined_file() -> None:
 def test_the_image_is_found_wherever_the_bootloader_of_the_chip_begins(start: int) -> None:
     image = build.made_image(8192)
     flash = bytearray(b"\xff" * 0x10000) + image
-    flash[0x8000:0x8100] = manufacture.partition_table(manufacture.OTA_4MIB)[:256]
+    table = manufacture.partition_table(manufacture.OTA_4MIB)
+    flash[0x8000 : 0x8000 + len(table)] = table
     assert build.is_combined(bytes(flash[start:]))
     assert build.app_image(bytes(flash[start:])) == image
 
