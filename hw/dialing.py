@@ -1,7 +1,7 @@
 """Connecting: names, addresses and the TLS handshake. Needed for moments only; connection.py is what lasts."""
 
 import socket
-from errno import EACCES, EALREADY, EHOSTUNREACH, EINPROGRESS, ENOMEM
+from errno import EACCES, EALREADY, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENOMEM, ENOTCONN
 
 import tls
 from micropython import const
@@ -78,6 +78,8 @@ async def connect(connection, address):
         except OSError as error:
             if error.errno in _EISCONN:
                 return
+            if error.errno == ENOTCONN:  # so ESP32 says that the server has refused
+                error = OSError(ECONNREFUSED)
             if error.errno not in (EINPROGRESS, EALREADY):
                 connection.fail(error, "can't connect")
         await connection.wait(_WRITE, None)

@@ -12,6 +12,7 @@ from .pilot import Pilot
 _ADC1 = {0: (32, 39), 2: (1, 10), 5: (0, 4), 9: (1, 10), 13: (0, 6)}
 _FLASH = range(6, 12)  # the ESP32's pins for its flash
 _INPUT_ONLY = range(34, 40)  # the ESP32's pins with neither output nor pull-down
+_DIPS = (36, 39)  # the ESP32's pins whose level dips when ADC or Wi-Fi get power (ESP-IDF: "do not use the interrupt")
 _TX = (1, 10, 17)  # the ESP32's UARTs, whether wanted or not
 
 
@@ -28,7 +29,11 @@ def pulse(part, phases, voltage, store, key):
     except (ValueError, ZeroDivisionError):
         pass  # no record of ours
     meter = Meter(count, pulses, phases, voltage, store, key)
-    part.input("pin", True).irq(meter.pulse, Pin.IRQ_RISING)
+    pin = part.input("pin", True)
+    number = part.settings["pin"]
+    if part.chip == 0 and number in _DIPS:
+        part.fail("pin", "is pin %d, where an ESP32 sees pulses that nobody sent: take another" % number)
+    pin.irq(meter.pulse, Pin.IRQ_RISING)
     return meter
 
 
@@ -166,6 +171,10 @@ def _pilot(part):
         part.fail("mv", "is %s, right is from 0 to 3300, at least 1000 apart" % mv)
     pwm = part.make("pwm", PWM, pin, freq=1000, duty_u16=65535)
     adc = part.make("adc", ADC, part.make("adc", Pin, adc), atten=ADC.ATTN_11DB)
+    try:
+        adc.read_uv()
+    except OSError:  # better now than from the loop
+        part.fail("adc", "can't be read: the maker of this chip has not calibrated its ADC, another board is needed")
     return Pilot(pwm, adc, mv[0], mv[1])
 
 

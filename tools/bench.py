@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
 def measures() -> dict[str, Measure]:
     """Return what can be measured, in the order in which it is."""
-    from benchmarks import memory, profiles, sizes, speed, updates
+    from benchmarks import installed, memory, profiles, sizes, speed, updates
 
     functions = (
         sizes.size,
         profiles.profiles,
+        installed.installed,
         memory.heap,
         memory.smallest_heap,
         memory.names,

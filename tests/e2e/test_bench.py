@@ -14,7 +14,7 @@ import pytest
 import bench
 import build
 import packages_plain
-from benchmarks import memory, profiles, setting, speed, updates
+from benchmarks import chip, everything, installed, memory, profiles, setting, speed, updates
 from benchmarks.row import Row, Show, number
 from scenarios import KINDS
 from simulator.interpreter import Interpreter
@@ -26,18 +26,19 @@ EXPECTED = {
         *("profile.Core.mpy", "profile.Core.heap", "profile.RemoteTrigger.heap", "profile.updater.mpy"),
         *("profile.shared.heap", "profile.evse.mpy", "profile.evse.heap"),
     },
+    "installed": {f"installed.bare.wss.{how}" for how in ("bundle", "vfs", "frozen", "vfs.left", "frozen.left")},
     "heap": {
         *("heap.imported", "heap.connected", "heap.peak", "heap.freezing", "heap.frozen"),
-        "heap.peak.delta.ecdsa",
+        *("heap.peak.left", "heap.frozen.left"),
     },
-    "smallest-heap": {"heap.smallest", "heap.smallest.delta"},
+    "smallest-heap": {"heap.smallest"},
     "names": {"names", "names.all"},
     "garbage": {"garbage.http", "garbage.https", "garbage.packets"},
     "stack": {"stack.deepest", "stack.running"},
     "throughput": {"throughput.http.plain", "throughput.https", "throughput.https.bare", "throughput.https.code"},
     "stalls": {
         *("stall.longest", "stall.wall", "stall.DNS", "stall.TLS", "stall.set_boot"),
-        *("stall.delta.ecdsa", "stall.charging.plain", "stall.charging.delta.ecdsa"),
+        "stall.charging.plain",
     },
     "calls": {"calls.latency", "calls.rate", "cpython.latency", "cpython.rate"},
     "evse-loop": {"evse.1.turn", "evse.2.idle", "evse.3.garbage", "evse.3.reads"},
@@ -48,13 +49,15 @@ EXPECTED = {
 
 SUPPORTED = "Core FirmwareManagement LocalAuthListManagement Reservation SmartCharging RemoteTrigger".split()
 SHARED = "calls charge_point configuration handshake outbox registration rpc session timestamps websocket".split()
-CASES = (("plain", ""), ("delta", "ecdsa"))
+CASES = (("plain", ""),)
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure less of everything: the figures are of no interest here."""
     for module, name, value in (
+        (everything, "everything", lambda desk: setting.updated(desk, "package")),
+        (installed, "CASES", ((0, True),)),
         (memory, "CASES", CASES),
         (memory, "KINDS", {kind: KINDS[kind] for kind, _ in CASES}),
         (memory, "LEAST", 126),
@@ -65,6 +68,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (speed, "DOWNLOAD", 64 * 1024),
         (speed, "TIMES", 1),
         (speed, "STALLS", 1),
+        (speed, "LIFE", speed.SPEED),
         (speed, "STARTS", 1),
         (speed, "ROUNDS", 1),
         (speed, "CALLS", 20),
@@ -81,8 +85,25 @@ async def test_a_measure_gives_its_figures(name: str, interpreter: Interpreter) 
     names = [row.name for row in rows]
     assert len(names) == len(set(names))
     assert set(names) >= EXPECTED[name]
-    assert all(row.what and row.unit and math.isfinite(row.value) and row.value >= 0 for row in rows)
-    assert all(row.value > 0 for row in rows if row.name != "stall.DNS" and not row.name.endswith(".garbage"))
+    assert all(row.what and row.unit and math.isfinite(row.value) for row in rows)
+    assert all(row.value > 0 for row in rows if not row.name.endswith(("stall.DNS", ".garbage", ".left")))
+
+
+@pytest.mark.parametrize(
+    ("sessions", "used", "rest", "words"),
+    [
+        (0, 90_000, 57_000, "without TLS"),
+        (1, 55_296, 60_704, "with a TLS session"),
+        (1, 55_297, 60_703, "with a TLS session, no room for a second"),
+        (1, 99_617, 16_383, "with a TLS session, TOO LITTLE"),
+        (1, 116_001, -1, "with a TLS session, DOES NOT FIT"),
+        (2, 55_296, 35_704, "with two TLS sessions"),
+        (2, 55_297, 35_703, "with two TLS sessions, NO ROOM FOR THE SECOND"),
+    ],
+)
+def test_what_is_left_on_an_esp32_is_told_and_flagged(sessions: int, used: int, rest: int, words: str) -> None:
+    (row,) = chip.left("some", sessions, used)
+    assert (row.name, row.what, row.value) == ("some.left", f"  left on a stock ESP32 {words}", rest)
 
 
 def test_no_measure_is_forgotten_here() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 import unittest
-from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ENOMEM, ETIMEDOUT
+from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, ENOMEM, ENOTCONN, ETIMEDOUT
 
 import hw.dialing as module
 from hw.connection import Dialer
@@ -179,6 +179,17 @@ class DialTest(unittest.TestCase):
                 FakeSocket.outcome = OSError(code)
                 connection = await Dialer().dial("station.example", 80)
                 connection.close()
+
+        run(test())
+
+    def test_what_esp32_says_of_a_refused_port_is_said_as_elsewhere(self):
+        async def test():
+            module.socket = resolver = Resolver(80)
+            resolver.socket = FakeSocket
+            FakeSocket.outcome = OSError(ENOTCONN)
+            error = await failure(Dialer().dial("station.example", 80))
+            self.assertEqual(error.errno, ECONNREFUSED)
+            self.assertIn("station.example:80: can't connect (ECONNREFUSED)", str(error))
 
         run(test())
 

@@ -219,11 +219,24 @@ class Test(unittest.TestCase):
             (meter(type=["pulse"]), "connector 1, meter: \"type\" is ['pulse'], there are pulse"),
             (meter(pin=None), 'connector 1, meter lacks "pin"'),
             (meter(pin=26), 'connector 1, meter: "pin" takes pin 26, which is taken'),
+            (meter(pin=36), 'connector 1, meter: "pin" is pin 36, where an ESP32 sees pulses that nobody sent'),
+            (meter(pin=39), 'connector 1, meter: "pin" is pin 39, where an ESP32 sees pulses that nobody sent'),
             (meter(pulses_per_kwh=9), '"pulses_per_kwh" is 9, right is'),
             (meter(pulses_per_kwh=None), 'connector 1, meter lacks "pulses_per_kwh"'),
             (meter(baudrate=9600), 'connector 1, meter: "baudrate" means nothing'),
         ):
             self.assertRefused(text, settings)
+
+    def test_a_chip_whose_adc_can_not_be_read_is_told_at_the_start(self):
+        def fails(adc):
+            raise OSError(-258, "ESP_ERR_INVALID_ARG")
+
+        works = Part.read_uv
+        Part.read_uv = fails
+        try:
+            self.assertRefused('connector 1, pilot: "adc" can\'t be read: the maker of this chip', connector())
+        finally:
+            Part.read_uv = works
 
     def test_what_is_wrong_outside_the_connectors_is_named_too(self):
         for others, text in (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import build
+from benchmarks import everything
+from benchmarks.chip import left
 from benchmarks.row import Row, Show
 from benchmarks.setting import (
     ALGORITHMS,
@@ -16,8 +19,10 @@ from benchmarks.setting import (
     CAR,
     CASES,
     BenchError,
+    ProbedDesk,
     application,
     changed_main,
+    countable,
     key_for,
     on_micropython,
     probed,
@@ -40,9 +45,11 @@ LEAST, MOST = 64, 128  # KiB, between which the smallest heap is looked for
 PASSES = 3  # of as many
 SPEED = 10
 # The heap after import without a probe.
-UNTOUCHED = ("\ntry:\n    asyncio.run", "\ngc.collect()\nprint('@imported', gc.mem_alloc())\ntry:\n    asyncio.run")
+UNTOUCHED = ("asyncio.run(", "(gc.collect(), print('@imported', gc.mem_alloc()), asyncio.run)[-1](")
 GARBAGE_HEAP = 1536 * KIB  # takes a whole download's garbage
 GARBAGE_IMAGE = 256 * KIB
+NAMES = {"all": "deepest", "running": "running"}
+STACK = 12 * KIB  # of the 16 KiB that an ESP32 has, see tests/e2e/test_limits.py
 IN_BULK: dict[str, Any] = {"piece": 16 * KIB}
 IN_PACKETS: dict[str, Any] = {"piece": 1440, "drip": 0.002}
 
@@ -64,7 +71,7 @@ async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
     """
     show("import")
     untouched = changed_main([UNTOUCHED])
-    async with probed_desk(interpreter, {"main.py": untouched}, heap=ROOMY) as desk:
+    async with probed_desk(interpreter, {"main.py": untouched}, heap=ROOMY, **CAR) as desk:
         own = -int((await desk.result("imported"))[0])
     readings = {}
     for kind, algorithm in CASES:
@@ -72,13 +79,15 @@ async def heap(interpreter: Interpreter, show: Show) -> list[Row]:
         readings[kind, algorithm] = await _readings(interpreter, kind, algorithm, own)
     imported, connected, plain, modules, names = readings.pop(("plain", ""))
     show("what freezing takes off")
-    frozen = await _taken_off_by_freezing(interpreter, set(modules.split(",")) - {"probe"}, names)
+    frozen = await taken_off_by_freezing(interpreter, set(modules.split(",")) - {"probe"}, names)
     return [
         Row("heap.imported", "heap in use after import", imported, "B"),
         Row("heap.connected", "heap in use when connected", connected, "B"),
         Row("heap.peak", "heap in use at the peak of an update", plain, "B"),
+        *left("heap.peak", 2, plain),
         Row("heap.freezing", "what freezing would take off that", frozen, "B"),
         Row("heap.frozen", "at the peak as if frozen", plain - frozen, "B", 48 * KIB),
+        *left("heap.frozen", 2, plain - frozen),
         *(
             Row(f"heap.peak.{kind}.{algorithm}", f"at the peak, {kind}{ALGORITHMS[algorithm]}", peak, "B")
             for (kind, algorithm), (_, _, peak, _, _) in readings.items()
@@ -101,19 +110,20 @@ async def _readings(interpreter: Interpreter, kind: str, algorithm: str, own: in
         imported = int(desk.results("imported")[0][0])
         taken = desk.chip.simulator_heap() * 32 // 33 + own + imported
         peak, modules = max((int(used), names) for used, names in desk.results("peak"))
-        told = _names_taken(desk.lines)
+        told = names_taken(desk.lines)
         line = next(i for i, line in enumerate(desk.lines) if line.startswith(f"@peak {peak} "))
         names = next(total for i, total in told if i > line) - told[0][1]
         return imported - taken, connected - taken, peak - taken, modules, names
 
 
-def _names_taken(lines: list[str]) -> list[tuple[int, int]]:
+def names_taken(lines: list[str]) -> list[tuple[int, int]]:
     """What micropython.qstr_info() has told: the number of the line, and the bytes that names took."""
     told = [(i, re.search(r"n_total_bytes=(\d+)", line)) for i, line in enumerate(lines)]
     return [(i, int(found[1])) for i, found in told if found]
 
 
-async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str], names: int) -> int:
+async def taken_off_by_freezing(interpreter: Interpreter, modules: set[str], names: int) -> int:
+    """What freezing would take off the heap while these modules are loaded, and the names (bytes); see heap()."""
     sources = {name: REPOSITORY / f"{name.replace('.', '/')}.py" for name in modules}
     ours = sorted(name for name, path in sources.items() if path.is_file())
     lists = {"ours": ours, "others": sorted(modules - set(ours))}
@@ -126,7 +136,7 @@ async def _taken_off_by_freezing(interpreter: Interpreter, modules: set[str], na
     }
     async with probed_desk(interpreter, extra, heap=None) as desk:
         loaded, executed, main = map(int, await desk.result("frozen"))
-        (_, before), (_, after) = _names_taken(desk.lines)[:2]
+        (_, before), (_, after) = names_taken(desk.lines)[:2]
     return loaded - executed + main + max(0, names - (after - before))
 
 
@@ -269,19 +279,35 @@ async def garbage(interpreter: Interpreter, show: Show) -> list[Row]:
 
 
 async def stack(interpreter: Interpreter, show: Show) -> list[Row]:
-    """The deepest stack during an update over wss and https on the simulated chip.
+    """The deepest stack in a charger's life over wss and https on the simulated chip, as an ESP32 counts it.
 
-    micropython.stack_use() is taken on entry to what ends the chains of calls: the flash, NVS, sockets, sending and
-    printing. The probe's own frame there is included, what the simulator does below is not; the import of a module
-    from the bundle is, and takes most: a frozen application has none of that.
+    micropython.stack_use() is taken on entry to what ends the chains of calls: the flash, NVS, files, JSON, hashes,
+    the clock, printing, and so on. What the functions in C take below that is not included: TLS above all. What the
+    unix port takes more of the stack than an ESP32 is taken off, see on_mpy/probe_stack.py. While a module is imported
+    from the bundle the stack is deepest; a frozen application has none of that. An ESP32 has 16 KiB for all of it.
     """
-    show("an update")
-    async with probed_desk(interpreter, probed("probe_stack"), heap=ROOMY, speed=SPEED, tls=True) as desk:
-        await updated(desk)
-        found = {
-            key: max(int(words[1]) for words in desk.results("stack") if words[0] == key) for key in ("all", "running")
-        }
-    return [
-        Row("stack.deepest", "deepest stack, imports from the bundle included", found["all"], "B"),
-        Row("stack.running", "deepest stack without imports", found["running"], "B"),
-    ]
+    show("everything once")
+    rows = []
+    for kind, (used, where) in (await deepest(interpreter)).items():
+        imports = "while a module is imported" if kind == "all" else "without imports"
+        rows.append(Row(f"stack.{NAMES[kind]}", f"deepest stack {imports}, in {where}", used, "B", STACK))
+    return rows
+
+
+async def deepest(
+    interpreter: Interpreter, first: Callable[[ProbedDesk], Awaitable[None]] | None = None
+) -> dict[str, tuple[int, str]]:
+    """Return how deep the stack gets, and at which function: "all", while a module is imported, and "running".
+
+    first: what else is to happen.
+    """
+    probe = {**probed("probe_stack"), **{f"{name}.mpy": script(name) for name in ("probe_level_1", "probe_level_2")}}
+    files = {**countable(), **probe}
+    options: dict[str, Any] = {**everything.OPTIONS, "heap": 4 * ROOMY, "speed": SPEED, "key": everything.key()}
+    async with probed_desk(interpreter, files, **options) as desk:
+        if first:
+            await desk.registered()
+            await first(desk)
+        await everything.everything(desk)
+        told = [(words[0], int(words[1]), words[2]) for words in desk.results("stack")]
+    return {kind: max((used, where) for one, used, where in told if one == kind) for kind in NAMES}

@@ -50,6 +50,7 @@ TIMES = 7  # of each way of downloading
 CALLS, ROUNDS = 300, 5
 STARTS = 5
 STALLS = 3
+LIFE = 1  # the speed at which the wall's time means something
 
 
 async def throughput(interpreter: Interpreter, show: Show) -> list[Row]:
@@ -123,7 +124,7 @@ async def stalls(interpreter: Interpreter, show: Show) -> list[Row]:
     longest: dict[str, list[tuple[int, int]]] = {"other": [], "wall": [], "DNS": [], "TLS": [], "set_boot": []}
     for run in range(STALLS):
         show(f"update {run + 1} of {STALLS}")
-        told = await _stalls(interpreter, "plain", "")
+        told = await _stalls(interpreter, "plain", "", speed=LIFE)
         for cause, found in longest.items():
             found.append(told.get(cause, (0, 0)))
     flash = median(in_flash for _, in_flash in longest["other"])
@@ -149,7 +150,7 @@ async def stalls(interpreter: Interpreter, show: Show) -> list[Row]:
 
 
 async def _stalls(
-    interpreter: Interpreter, kind: str, algorithm: str, *, speed: float = 1, charging: bool = False
+    interpreter: Interpreter, kind: str, algorithm: str, *, speed: float, charging: bool = False
 ) -> dict[str, tuple[int, int]]:
     """Cause → the longest stall that it made in an update, in us, and what of that is the flash's."""
     extra = {**probed("probe_stalls"), "processor.mpy": script("processor")}

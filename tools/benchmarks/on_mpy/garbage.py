@@ -24,6 +24,7 @@ class Slot:
     capacity = _CAPACITY
     label = "memory"
     chip_id = 0
+    frozen = False
 
     def __init__(self):
         self.used = array("l", bytes(4 * (_CAPACITY // _SECTOR)))

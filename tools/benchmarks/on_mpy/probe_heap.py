@@ -35,11 +35,12 @@ def forgetting():
 
 
 async def run():
-    """Sample at every turn of the event loop, and tell twice a second what is in use."""
+    """Sample at every turn of the event loop, and tell twice a second what is in use and loaded."""
     told = time.ticks_ms()
     while True:
         used = forgetting()
         if time.ticks_diff(time.ticks_ms(), told) > 500:
             told = time.ticks_ms()
-            print("@now", used)
+            print("@now", used, ",".join(sys.modules))
+            micropython.qstr_info()
         await asyncio.sleep_ms(0)
