@@ -135,12 +135,14 @@ def unit(word_bits: int, files: list[Path], everything: bool, progress: Progress
 
 
 def e2e(files: list[Path], everything: bool, _: Progress) -> Result:
-    """Run end-to-end tests with pytest, which shows its own progress."""
+    """Run end-to-end tests with pytest, which shows its own progress, on all cores."""
     print(flush=True)
     result = Result()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         options = ["--all", "--override-ini=faulthandler_timeout=7200"] if everything else []
+        if len(files) > 1:
+            options += [f"--numprocesses={os.cpu_count()}", "--dist=loadfile"]
         command = [*PYTHON_M, "pytest", "--no-header", f"--junitxml={report}", *options, *map(str, files)]
         status = subprocess.run(command, check=False, cwd=REPOSITORY).returncode
         for suite in ElementTree.parse(report).iter("testsuite") if report.exists() else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def everything(request: pytest.FixtureRequest) -> bool:
     """Whether a suite is to try every case it knows and not only some."""
     return bool(request.config.getoption("--all"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what tests had to tell."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            properties = report.user_properties if getattr(report, "when", "") == "call" else ()
+            for text in [text for name, text in properties if name == "told"]:
+                terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have something said at the end of the run, in whatever process the test runs."""
+    return lambda text: record_property("told", text)
 
 
 @pytest.fixture(scope="session")

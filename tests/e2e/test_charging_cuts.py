@@ -11,7 +11,7 @@ it with each of its messages and samples (transactions.py), which bounds it by t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -217,7 +217,7 @@ async def uncut(charger: Charger) -> Uncut:
 
 
 async def test_a_power_cut_costs_a_charger_nothing_but_the_energy_since_its_last_note(
-    charger: Charger, uncut: Uncut, everything: bool, capsys: pytest.CaptureFixture[str]
+    charger: Charger, uncut: Uncut, everything: bool, tell: Callable[[str], None]
 ) -> None:
     operations = len(uncut.recording.operations)
     chosen = range(uncut.begun + 1, operations + 1, 1 if everything else EVERY)
@@ -226,8 +226,7 @@ async def test_a_power_cut_costs_a_charger_nothing_but_the_energy_since_its_last
             await check_recovery(charger, uncut, cut)
         except (AssertionError, TimeoutError, OSError) as error:
             raise failed(charger, f"{cut.how} flash operation {cut.operation} of {operations}", error) from error
-    with capsys.disabled():
-        print(f"\npower cuts of a charger in use: {2 * len(chosen)} of {2 * (operations - uncut.begun)}")
+    tell(f"power cuts of a charger in use: {2 * len(chosen)} of {2 * (operations - uncut.begun)}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- live
@@ -274,7 +273,7 @@ def check_pairs(charger: Charger, told: list[Message]) -> int:
 
 
 async def test_a_power_cut_while_people_charge_does_what_the_recorded_ones_do(
-    tmp_path: Path, interpreter: Interpreter, uncut: Uncut, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, uncut: Uncut, everything: bool, tell: Callable[[str], None]
 ) -> None:
     cuts: list[tuple[int, int, How]] = []
     for stage, length in enumerate(uncut.hour.lengths):
@@ -288,5 +287,4 @@ async def test_a_power_cut_while_people_charge_does_what_the_recorded_ones_do(
             except (AssertionError, TimeoutError, OSError) as error:
                 name = Hour(charger).stages[stage].__name__
                 raise failed(charger, f"{how} flash operation {at} of {name}", error) from error
-    with capsys.disabled():
-        print(f"\npower cuts of a charger in use, live: {len(chosen)} of {len(cuts)}")
+    tell(f"power cuts of a charger in use, live: {len(chosen)} of {len(cuts)}")

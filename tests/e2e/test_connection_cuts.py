@@ -13,13 +13,11 @@ import os
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
-
-import pytest
 
 import build
 from desk import NEW, Desk, chapter
@@ -269,7 +267,7 @@ def positions(first: int, end: int, every: int) -> list[int]:
 
 
 async def test_the_connection_is_cut_at_every_byte_of_the_head(
-    interpreter: Interpreter, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    interpreter: Interpreter, repository: Path, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     """The head of the first answer, then that of the answer with the rest of the file."""
     cases = [
@@ -283,12 +281,11 @@ async def test_the_connection_is_cut_at_every_byte_of_the_head(
     async with Server(FILE) as server, charger(interpreter, repository, tmp_path, server) as tried:
         for cuts, framing in cases:
             await tried.check(cuts, framing)
-    with capsys.disabled():
-        print(f"\nconnection cuts in the head: {tried.updates} of {len(cases)}; {tried}")
+    tell(f"connection cuts in the head: {tried.updates} of {len(cases)}; {tried}")
 
 
 async def test_the_connection_is_cut_at_many_bytes_of_the_body(
-    interpreter: Interpreter, repository: Path, tmp_path: Path, everything: bool, capsys: pytest.CaptureFixture[str]
+    interpreter: Interpreter, repository: Path, tmp_path: Path, everything: bool, tell: Callable[[str], None]
 ) -> None:
     cases = 0
     async with Server(FILE) as server, charger(interpreter, repository, tmp_path, server) as tried:
@@ -299,12 +296,11 @@ async def test_the_connection_is_cut_at_many_bytes_of_the_body(
                 cases += end + 1 - first
                 for at in positions(first, end, 1 if everything else EVERY_OF_BODY):
                     await tried.check([Cut(at, reset)], framing)
-    with capsys.disabled():
-        print(f"\nconnection cuts in the body: {tried.updates} of {cases}; {tried}")
+    tell(f"connection cuts in the body: {tried.updates} of {cases}; {tried}")
 
 
 async def test_the_connection_is_cut_several_times_in_a_row(
-    interpreter: Interpreter, repository: Path, tmp_path: Path, everything: bool, capsys: pytest.CaptureFixture[str]
+    interpreter: Interpreter, repository: Path, tmp_path: Path, everything: bool, tell: Callable[[str], None]
 ) -> None:
     chance = random.Random(3)
     cuts = 0
@@ -316,12 +312,11 @@ async def test_the_connection_is_cut_several_times_in_a_row(
             ]
             cuts += len(row)
             await tried.check(row, chance.choice(FRAMINGS))
-    with capsys.disabled():
-        print(f"\nconnection cuts in a row: {cuts}; {tried}")
+    tell(f"connection cuts in a row: {cuts}; {tried}")
 
 
 async def test_a_whole_charger_gets_over_cuts_of_the_connection(
-    interpreter: Interpreter, tmp_path: Path, everything: bool, capsys: pytest.CaptureFixture[str]
+    interpreter: Interpreter, tmp_path: Path, everything: bool, tell: Callable[[str], None]
 ) -> None:
     chance = random.Random(4)
     rows = DESKS_OF_ALL if everything else DESKS
@@ -341,7 +336,4 @@ async def test_a_whole_charger_gets_over_cuts_of_the_connection(
             assert not server.cuts
             more.append(sum(count for _, count in server.fetched) - len(server.file))
             assert more[-1] < 2 * len(row) * PIECE
-    with capsys.disabled():
-        print(
-            f"\nconnection cuts of a whole charger: {3 * rows}; bytes fetched twice in an update: at most {max(more)}"
-        )
+    tell(f"connection cuts of a whole charger: {3 * rows}; bytes fetched twice in an update: at most {max(more)}")

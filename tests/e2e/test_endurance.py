@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
-
-import pytest
 
 from desk import Desk, chapter
 from environment import REPOSITORY
@@ -121,7 +120,7 @@ class ProbedDesk(Desk):
 
 
 async def test_reconnects_and_failed_downloads_leave_nothing_behind(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     """In one run of the firmware."""
     async with ProbedDesk(tmp_path, interpreter, speed=SPEED, heap=HEAP) as desk:
@@ -141,12 +140,11 @@ async def test_reconnects_and_failed_downloads_leave_nothing_behind(
         growth = min(use.heap for use in uses[half:]) - min(use.heap for use in uses[:half])
         assert growth < BLOCK * half, uses
         assert not desk.central.violations
-    with capsys.disabled():
-        print(f"\nendurance, one run: {len(uses)} times; {uses[0]} became {uses[-1]}")
+    tell(f"endurance, one run: {len(uses)} times; {uses[0]} became {uses[-1]}")
 
 
 async def test_updates_and_going_back_leave_nothing_behind(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     """And the update after one that went back is installed."""
     async with ProbedDesk(tmp_path, interpreter, speed=SPEED, heap=HEAP) as desk:
@@ -169,5 +167,4 @@ async def test_updates_and_going_back_leave_nothing_behind(
             assert abs(last.heap - first.heap) < SPREAD, uses
         assert kept[-1] == kept[0]
         assert not desk.central.violations
-    with capsys.disabled():
-        print(f"\nendurance, updates and going back: {len(uses)} times; {uses[0]} became {uses[-1]}")
+    tell(f"endurance, updates and going back: {len(uses)} times; {uses[0]} became {uses[-1]}")

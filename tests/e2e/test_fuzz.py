@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -339,7 +339,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 async def test_a_charger_that_is_fuzzed(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, seed: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, seed: int, tell: Callable[[str], None]
 ) -> None:
     """Every call is answered once and rightly, nothing resets the charger, and memory is back after each round."""
     count = ALL_FRAMES if everything else FRAMES
@@ -354,8 +354,7 @@ async def test_a_charger_that_is_fuzzed(
         await running.fuzz(count, count + KEPT)
         await running.reset()
         await running.tidy()
-        with capsys.disabled():
-            print(f"\nfuzzed: {dict(running.told.most_common())}; heap in use after each {ROUND}: {growth}")
+        tell(f"fuzzed: {dict(running.told.most_common())}; heap in use after each {ROUND}: {growth}")
         assert growth[-1] <= SLACK, growth
 
 

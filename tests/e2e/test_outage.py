@@ -15,12 +15,12 @@ import asyncio
 import json
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ocpp.messages import Call
 
 import build
@@ -82,7 +82,7 @@ from ocpp import transactions
 
 # What is around the charger is in the page that the desk shares with the chip: no power cut changes it.
 NOW, DRAWN, BOOTS, NEXT = (800, "<I"), (808, "<Q"), (816, "<I"), (820, "<I")  # Unix s, Ws, starts, the next cut
-state = machine.state
+state = machine.soc.state
 
 
 def say(*words):
@@ -401,7 +401,7 @@ def delivered(said: list[Any]) -> list[Any]:
 
 
 async def test_a_week_without_the_central_system_costs_nothing(
-    tmp_path: Path, interpreter: Interpreter, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, tell: Callable[[str], None]
 ) -> None:
     said = await run(tmp_path, interpreter)
     assert sum(words[0] == "failed" for words in said) == len(CUTS)
@@ -421,10 +421,9 @@ async def test_a_week_without_the_central_system_costs_nothing(
     counts = erases(tmp_path)
     sector, most = counts.most_common(1)[0]
     assert most * 52 * YEARS <= ENDURANCE, f"sector {sector} of {partition(sector)} would not last {YEARS} years"
-    with capsys.disabled():
-        values = sum(len(transaction.values) for transaction in found)
-        print(f"\na week's outage: {len(found)} transactions, {values} MeterValues, {len(CUTS)} power cuts; ", end="")
-        for name in ("nvs", "vfs"):
-            these = [counts[number] for number in counts if partition(number) == name]
-            print(f"{sum(these)} erases of {name}, {max(these)} of its most worn sector; ", end="")
-        print(f"at that rate a sector bears it for {ENDURANCE // (52 * most)} years", end="")
+    values = sum(len(transaction.values) for transaction in found)
+    text = f"a week's outage: {len(found)} transactions, {values} MeterValues, {len(CUTS)} power cuts; "
+    for name in ("nvs", "vfs"):
+        these = [counts[number] for number in counts if partition(number) == name]
+        text += f"{sum(these)} erases of {name}, {max(these)} of its most worn sector; "
+    tell(text + f"at that rate a sector bears it for {ENDURANCE // (52 * most)} years")

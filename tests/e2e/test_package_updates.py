@@ -169,7 +169,7 @@ async def test_a_header_changed_at_any_place_is_refused(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_cut_every_4_kib_costs_less_than_a_frame_each(
-    kind: str, tmp_path: Path, interpreter: Interpreter, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, interpreter: Interpreter, tell: Callable[[str], None]
 ) -> None:
     """The connection is cut at every 4 KiB of the file, the server restarting in between."""
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, key=None if kind == "plain" else ECDSA) as desk:
@@ -182,8 +182,7 @@ async def test_a_cut_every_4_kib_costs_less_than_a_frame_each(
         connections = len(desk.web.requests)
         assert connections > cuts
         assert sent - len(file) < FRAME * (connections - 1)
-    with capsys.disabled():
-        print(f"\ncuts, {kind}: {connections - 1}, {sent - len(file)} bytes beyond the {len(file)} of the file")
+    tell(f"cuts, {kind}: {connections - 1}, {sent - len(file)} bytes beyond the {len(file)} of the file")
 
 
 @pytest.mark.parametrize("kind", list(KINDS)[1:])

@@ -297,7 +297,7 @@ def test_a_frame_that_inflates_beyond_all_bounds_is_refused() -> None:
         {"release": 1, "floor": 2},
         {"key": ec.generate_private_key(ec.SECP384R1())},
     ],
-    ids=str,
+    ids=lambda wrong: " ".join(wrong),
 )
 def test_what_no_header_can_hold_is_refused(wrong: dict[str, object]) -> None:
     options = {"key": KEYS["ecdsa"], "product": "Desk", **wrong}

@@ -7,6 +7,7 @@ flash that it would have left, so that only the recovery runs. A few cuts are ma
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -156,7 +157,7 @@ async def check_cuts(desk: Desk, uncut: Uncut, first: int, every: int, last: int
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_power_cut_never_costs_the_firmware_or_a_status(
-    kind: str, tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     key = None if kind == "plain" else make_key("ecdsa")
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, record=True, key=key) as desk:
@@ -164,12 +165,11 @@ async def test_a_power_cut_never_costs_the_firmware_or_a_status(
         assert uncut.course == STATUSES
         every = EVERY if kind == "plain" else EVERY_OF_A_PACKAGE
         tried = await check_cuts(desk, uncut, uncut.started + 1, 1 if everything else every)
-    with capsys.disabled():
-        print(f"\npower cuts, {kind}: {tried}")
+    tell(f"power cuts, {kind}: {tried}")
 
 
 async def test_a_power_cut_while_the_slot_is_erased_ahead_costs_nothing(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     """UpdateFirmware comes a minute or two before its retrieveDate."""
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, record=True) as desk:
@@ -181,12 +181,11 @@ async def test_a_power_cut_while_the_slot_is_erased_ahead_costs_nothing(
         tried = await check_cuts(
             desk, uncut, uncut.started + 1, 1 if everything else EVERY_AHEAD, last=min(erased + 1, uncut.told[0][0])
         )
-    with capsys.disabled():
-        print(f"\npower cuts while erasing ahead: {tried}")
+    tell(f"power cuts while erasing ahead: {tried}")
 
 
 async def test_a_power_cut_while_the_charger_goes_back_leaves_it_on_the_old_firmware(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     configuration = {"TrialDeadline": 10}
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, record=True, configuration=configuration) as desk:
@@ -195,12 +194,11 @@ async def test_a_power_cut_while_the_charger_goes_back_leaves_it_on_the_old_firm
         assert uncut.course == GONE_BACK
         installing = uncut.told[1][0] + 1  # the first operation after the central system was told Downloaded
         tried = await check_cuts(desk, uncut, installing, 1 if everything else EVERY)
-    with capsys.disabled():
-        print(f"\npower cuts while going back: {tried}")
+    tell(f"power cuts while going back: {tried}")
 
 
 async def test_a_power_cut_in_the_update_after_one_that_went_back_costs_nothing_either(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     """The records of the slots still name the firmware that was given up."""
     async with Desk(tmp_path, interpreter, speed=SPEED, heap=HEAP, record=True) as desk:
@@ -209,8 +207,7 @@ async def test_a_power_cut_in_the_update_after_one_that_went_back_costs_nothing_
         uncut = await record(desk, desk.update_file())
         assert uncut.course == STATUSES
         tried = await check_cuts(desk, uncut, uncut.started + 1, 1 if everything else EVERY)
-    with capsys.disabled():
-        print(f"\npower cuts after going back: {tried}")
+    tell(f"power cuts after going back: {tried}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- live
@@ -270,7 +267,7 @@ async def check_live_cut(desk: Desk, at: int, how: How) -> None:
 
 
 async def test_a_power_cut_in_the_midst_of_an_update_does_what_the_recorded_ones_do(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     operations = await operations_of_an_update(tmp_path / "uncut", interpreter)
     cuts: list[tuple[int, How]] = [(at, how) for at in range(1, operations + 1) for how in ("before", "middle")]
@@ -281,5 +278,4 @@ async def test_a_power_cut_in_the_midst_of_an_update_does_what_the_recorded_ones
                 await check_live_cut(desk, at, how)
             except (AssertionError, TimeoutError) as error:
                 raise failed(how, at, operations, error, desk) from error
-    with capsys.disabled():
-        print(f"\npower cuts, live: {len(chosen)} of {len(cuts)}")
+    tell(f"power cuts, live: {len(chosen)} of {len(cuts)}")

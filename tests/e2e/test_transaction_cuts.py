@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from simulator.chip import Chip
 from simulator.flash import SECTOR
@@ -398,7 +396,7 @@ def content(number: int) -> list[Any]:
 
 
 async def test_a_power_cut_costs_no_message_of_a_transaction(
-    tmp_path: Path, interpreter: Interpreter, everything: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, interpreter: Interpreter, everything: bool, tell: Callable[[str], None]
 ) -> None:
     hour = (await run(tmp_path, interpreter, program(HOUR), record=True)).events
     recording = Recording(tmp_path)
@@ -411,8 +409,7 @@ async def test_a_power_cut_costs_no_message_of_a_transaction(
         except AssertionError as error:
             log = "\n".join(outcome.lines)
             raise AssertionError(f"power cut {cut.how} flash operation {cut.operation}: {error}\n{log}") from error
-    with capsys.disabled():
-        print(f"\npower cuts, transactions: {2 * len(chosen)} of {2 * (len(recording.operations) - begun)}")
+    tell(f"power cuts, transactions: {2 * len(chosen)} of {2 * (len(recording.operations) - begun)}")
 
 
 async def test_hundreds_of_transactions_of_an_outage_are_told_in_order(
@@ -456,7 +453,7 @@ async def test_transactions_end_also_when_the_file_system_is_full(tmp_path: Path
     assert (told.count("StartTransaction"), told.count("StopTransaction")) == (begun, begun)
 
 
-async def test_wear(tmp_path: Path, interpreter: Interpreter, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_wear(tmp_path: Path, interpreter: Interpreter, tell: Callable[[str], None]) -> None:
     """Erases are what wears flash: 100,000 of each of the 240 blocks."""
     for count, samples in ((100, 0), (5, 60)):
         text = WEAR.replace("COUNT", str(count)).replace("SAMPLES", str(samples))
@@ -469,6 +466,5 @@ async def test_wear(tmp_path: Path, interpreter: Interpreter, capsys: pytest.Cap
         programs = sum(bool(operation.data) for operation in operations) / messages
         size = sum(len(operation.data) for operation in operations) / messages
         assert erases < 0.2
-        with capsys.disabled():
-            print(f"\na message of transactions with {samples} MeterValues: ", end="")
-            print(f"{erases:.3f} erases, {programs:.1f} programs, {size:.0f} bytes", end="")
+        text = f"a message of transactions with {samples} MeterValues: "
+        tell(text + f"{erases:.3f} erases, {programs:.1f} programs, {size:.0f} bytes")
