@@ -16,6 +16,7 @@ import packages
 import packages_keys
 from central_system import CentralSystem, Frame
 from environment import REPOSITORY
+from simulator import manufacture
 from simulator.chip import Chip, SimulatorError, Timing
 from simulator.interpreter import Interpreter
 from simulator.manufacture import OTA_4MIB
@@ -29,7 +30,7 @@ KEY_FILE = "firmware_key.pem"
 # An ampersand, which SteVe sends as &amp;
 QUERY = "?charger=1&channel=stable"
 FINAL = ("Installed", "InstallationFailed", "DownloadFailed")
-HEAP = 88 * 1024  # what a board without EVSE needs for every kind of update, not frozen
+HEAP = 96 * 1024  # what a board without EVSE needs for every kind of update, not frozen
 CHARGING_HEAP = 128 * 1024  # likewise for one with an EVSE, and some room
 TRIAL_DEADLINE = 60  # seconds of the chip's time; on a busy desk whose time is sped up, that is little
 SLOT = next(size for label, _, _, _, size in OTA_4MIB if label == "ota_0")
@@ -79,7 +80,8 @@ class Desk:
     `lines` is the serial log. `tls` makes it wss and https. `key` signs the packages. `csms`, `identity`, `password`
     and `ca` (PEM or DER) attach the charger to another central system than the desk's own. `record` keeps what
     simulator/recording.py needs. `connectors`: how many the charger has with all that belongs to one (CONNECTORS), and
-    with them a card reader and an emergency stop; with 0 it is a bare board where nobody ever plugs in.
+    with them a card reader and an emergency stop; with 0 it is a bare board where nobody ever plugs in. `others`:
+    further fields of config.json. `is_blank`: MicroPython is in the first slot and nothing else on the board.
     """
 
     def __init__(
@@ -100,6 +102,8 @@ class Desk:
         configuration: Mapping[str, int | str] | None = None,
         connectors: int = 0,
         key: packages_keys.PrivateKey | None = None,
+        others: Mapping[str, Any] | None = None,
+        is_blank: bool = False,
         serial: Callable[[str], None] = lambda _: None,
         request: Callable[[Request], None] = lambda _: None,
     ) -> None:
@@ -122,11 +126,13 @@ class Desk:
         )
         self._key = key
         self._ca = (CERTIFICATES / "ca.pem").read_bytes() if tls else ca
+        self._is_blank = is_blank
         self._csms = csms
         self._show = serial
         self._config = {
             "id": identity,
             "wifi": {"ssid": WIFI[0], "key": WIFI[1]},
+            "ntp": "",  # no desk needs one, and not every desk has the internet
             "vendor": "Arus",
             "model": PRODUCT,
             "configuration": {"TrialDeadline": TRIAL_DEADLINE, **(configuration or {})},
@@ -134,12 +140,13 @@ class Desk:
             **({"password": password} if password else {}),
             **({"ca": "ca.pem"} if self._ca else {}),
             **({"connectors": CONNECTORS[:connectors], **SHARED} if connectors else {}),
+            **(others or {}),
         }
         self.chip.wire(self._config)
 
     async def __aenter__(self) -> Self:
-        slot0 = self.update_file(OLD)
-        self.slot1 = self.update_file(BEFORE)
+        slot0 = self.image if self._is_blank else self.update_file(OLD)
+        self.slot1 = b"" if self._is_blank else self.update_file(BEFORE)
         if len(slot0) > SLOT:
             raise build.BuildError(
                 f"MicroPython and the application have {len(slot0):,} bytes, an OTA slot {SLOT:,}: "
@@ -155,7 +162,7 @@ class Desk:
             **({"ca.pem": self._ca} if self._ca else {}),
             **({KEY_FILE: packages_keys.public_pem(self._key.public_key())} if self._key else {}),
         }
-        self.chip.manufacture(slot0, files, self.slot1)
+        self.chip.insert(manufacture.flash(slot0, None if self._is_blank else files, slot1=self.slot1))
         self._running = asyncio.create_task(self.chip.run())
         return self
 

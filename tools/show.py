@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+import board_command
 import build
 import environment
 import packages
@@ -260,6 +261,10 @@ async def run(arguments: argparse.Namespace) -> bool:
         raise environment.SetupError("--speed needs libfaketime: apt install libfaketime")
     # A watchdog takes a minute.
     speed = arguments.speed or (10 if arguments.scenario and interpreter.faketime else 1)
+    timing = Timing(erase_ms=ERASE_MS, erase_64k_ms=ERASE_64K_MS, write_ms_per_4k=WRITE_MS)
+    if arguments.board:
+        with Screen() as screen:
+            return await board_command.run(arguments, interpreter, timing, screen)
     try:
         image = build.app_image(arguments.micropython.read_bytes()) if arguments.micropython else None
     except build.BuildError as error:
@@ -291,7 +296,7 @@ async def run(arguments: argparse.Namespace) -> bool:
             image=image,
             heap=heap,
             speed=speed,
-            timing=Timing(erase_ms=ERASE_MS, erase_64k_ms=ERASE_64K_MS, write_ms_per_4k=WRITE_MS),
+            timing=timing,
             tls=arguments.tls,
             ca=arguments.ca.read_bytes() if arguments.ca else None,
             csms=arguments.csms,
@@ -333,7 +338,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0 if asyncio.run(run(arguments)) else 1
     except KeyboardInterrupt:
         print("Switched off.")
-        return 0 if arguments.csms else 130
+        return 0 if arguments.csms or arguments.board else 130
     except (
         build.BuildError,
         environment.SetupError,

@@ -7,6 +7,7 @@
                                          a script does, with OCPP keys of its own
     simulate.py --kind delta             with a signed package that only brings what has changed
     simulate.py --scenario server-dies   what can go wrong with an update, and how it ends
+    simulate.py --board                  an empty board at socket://localhost:PORT, to try flash.py and mpremote on
     simulate.py --csms ws://HOST/steve/websocket/CentralSystemService --id CP1
                                          the charger at your own central system
 
@@ -44,10 +45,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--connectors", metavar="N", type=int, choices=(1, 2, 3), help="how many the charger has (default: 1)"
     )
+    parser.add_argument("--board", action="store_true", help="an empty board with a serial console at a TCP port")
+    parser.add_argument(
+        "--port", metavar="N", type=int, default=0, help="that port; goes with --board (default: a free one)"
+    )
     parser.add_argument("--micropython", metavar="FILE", type=Path, help="a real MicroPython for ESP32 in the slots")
     parser.add_argument("--tls", action="store_true", help="wss and https, with certificates checked")
     parser.add_argument(
-        "--heap", metavar="KIB", type=positive, help="the charger's memory (default: 88; for charging 128)"
+        "--heap", metavar="KIB", type=positive, help="the charger's memory (default: 96; for charging 128)"
     )
     parser.add_argument(
         "--speed", metavar="N", type=positive, help="times that its clock is faster (default: 1, scenarios: 10)"
@@ -64,6 +69,10 @@ def parse() -> argparse.Namespace:
         parser.error("--csms takes a URL that starts with ws:// or wss://")
     if arguments.csms and (arguments.scenario or arguments.tls):
         parser.error("--scenario and --tls are for the central system of the desk, not for another one")
+    if arguments.board and (arguments.scenario or arguments.kind or arguments.drive or arguments.config):
+        parser.error("--board plays nothing: --scenario, --kind, --drive and --config don't go with it")
+    if arguments.port and not arguments.board:
+        parser.error("--port goes with --board")
     if (arguments.drive or arguments.config) and (arguments.scenario or arguments.kind):
         parser.error("--drive and --config are for charging, not for --scenario and --kind")
     arguments.plays = not (arguments.drive or arguments.config)

@@ -21,7 +21,7 @@ SLOTS = (0x10000, 0x190000)
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 END = "END"
 SPEED = 40
-REPL = "MicroPython, simulated ESP32: the REPL, and nobody there to type"
+REPL = 'Type "help()" for more information.'
 
 
 def application(main: str, version: str = "1", *, damaged: bool = False) -> bytes:
@@ -83,12 +83,12 @@ async def switch_on(
     ended = asyncio.Event()
 
     def serial(line: str) -> None:
-        if not line.startswith(("I boot", "E boot", "rst:", "E esp_image")):
+        if not line.startswith(("I boot", "E boot", "rst:", "E esp_image", "MicroPython v")):
             lines.append(line)
         if line == end:
             ended.set()
 
-    chip = Chip(folder, interpreter, serial=serial, speed=SPEED, **settings)  # type: ignore[arg-type]
+    chip = Chip(folder, interpreter, serial=serial, **{"speed": SPEED, **settings})  # type: ignore[arg-type]
     chip.insert(flash.content())
     prepare(chip)
     running = asyncio.create_task(chip.run())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from mpremote.transport_serial import SerialTransport
 
 import build
 from central_system import CentralSystem
@@ -227,3 +229,38 @@ async def test_it_attaches_to_another_central_system_until_ctrl_c(repository: Pa
         output, _ = await process.communicate()
         assert (process.returncode, b"Traceback" in output) == (0, False), output.decode()
         assert central.violations == []
+
+
+async def test_an_empty_board_waits_for_who_makes_a_charger_of_it(repository: Path) -> None:
+    process = await start(repository, "--board", "--connectors", "2", "--id", "CP7", "--tls", "--speed", "4")
+    assert process.stdout
+    shown = ""
+    async with asyncio.timeout(60):
+        while 'Type "help()"' not in shown:
+            shown += (await process.stdout.readline()).decode()
+    command = re.search(
+        r"python3 tools/flash.py --port (socket://localhost:\d+) --config (\S+) --csms (\S+) (.*)", shown
+    )
+    assert command, shown
+    port, fields, url, others = command.groups()
+    assert url.startswith("wss://") and "--id CP7 " in others and "--ssid desk --wifi-key simulated" in others
+    assert "/ca.pem " in others
+    assert len(json.loads(await asyncio.to_thread(Path(fields).read_text))["connectors"]) == 2
+
+    def install() -> list[str]:
+        transport = SerialTransport(port)
+        transport.enter_raw_repl()
+        names = [entry.name for entry in transport.fs_listdir("/")]
+        transport.fs_writefile("/main.py", b"print('it is one')")
+        transport.exec_raw_no_follow("import machine; machine.reset()")
+        transport.close()
+        return names
+
+    assert await asyncio.to_thread(install) == ["boot.py"]
+    async with asyncio.timeout(20):
+        while "it is one" not in shown:
+            shown += (await process.stdout.readline()).decode()
+    assert "a tool has taken over" in shown and "OK" not in shown and "\4" not in shown
+    process.send_signal(signal.SIGINT)
+    output, _ = await process.communicate()
+    assert process.returncode == 0 and output.decode().endswith("Switched off.\n")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 import build
+import desk
 import environment
 from simulator import manufacture
 from simulator.chip import Chip, SimulatorError, Timing
@@ -23,7 +24,7 @@ IMAGE = build.made_image(2048)
 SLOT1 = 0x190000
 VFS, VFS_SIZE = 0x310000, 0xF0000
 SECTOR = 4096
-REPL = "MicroPython, simulated ESP32: the REPL, and nobody there to type"
+REPL = 'Type "help()" for more information.'
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "images"
 COMBINED = IMAGES / "ESP32_GENERIC-OTA-20250415-v1.25.0.bin"
@@ -152,6 +153,22 @@ async def test_with_a_single_slot_the_next_update_is_the_running_one(charger: St
     assert await chip.until() == ["True", "END"]
 
 
+async def test_a_table_for_a_larger_flash_and_one_that_knows_no_updates(charger: Start) -> None:
+    program = "print(RUNNING.info(), os.statvfs('/')[2], 'boot.py' in os.listdir())\nprint('END')"
+    chip = charger(program)
+    mib = 0x100000
+    slots = (("ota_0", 0, 0x10, 0x10000, 2 * mib), ("ota_1", 0, 0x11, 0x210000, 2 * mib))
+    large = (*manufacture.OTA_4MIB[:3], *slots, ("vfs", 1, 0x81, 0x410000, 8 * mib - 0x410000))
+    chip.chip.insert(manufacture.flash(IMAGE, chip.files, large, flash_size=8 * mib))
+    assert await chip.until() == ["(0, 16, 65536, 2097152, 'ota_0', False) 1008 False", "END"]
+    chip = charger(program.replace("RUNNING.info()", "SLOT"))
+    small = (manufacture.OTA_4MIB[0], ("factory", 0, 0, 0x10000, 0x1F0000), ("vfs", 1, 0x81, 0x200000, 2 * mib))
+    chip.files["main.py"] = chip.files["main.py"].replace(b"OTHER = RUNNING.get_next_update()", b"")
+    chip.chip.insert(manufacture.flash(IMAGE, chip.files, small))
+    assert await chip.until() == ["factory 512 False", "END"]
+    assert chip.boots == [("factory", "power on")]
+
+
 async def test_a_write_to_the_running_partition_is_a_panic(charger: Start) -> None:
     chip = charger("if CAUSE == 1: RUNNING.writeblocks(0, bytes(4096))\nprint(CAUSE)\nprint('END')")
     lines = await chip.until()
@@ -190,12 +207,27 @@ import network
 station = network.WLAN(network.STA_IF)
 station.active(True)
 def connect(*to):
+    before = station.status()
     station.connect(*to)
-    while station.status() == network.STAT_CONNECTING: time.sleep_ms(10)
-    return station.status(), station.isconnected(), station.ifconfig()[0]
+    while station.status() in (before, network.STAT_CONNECTING): time.sleep_ms(10)
+    result = station.status(), station.isconnected(), station.ifconfig()[0]
+    if not result[1]: station.disconnect()
+    return result
+def refused(function, *arguments, **settings):
+    try: print(function(*arguments, **settings))
+    except (OSError, ValueError) as error: print(error)
+print(network.hostname(), station.status())
+network.hostname("charger-7")
 print(connect("nobody", "secret"))
+station.connect("desk", "wrong")
+refused(station.connect, "desk", "secret")
+station.disconnect()
 print(connect("desk", "wrong"))
-print(connect("desk", "secret"))
+refused(station.status, "rssi")
+station.config(reconnects=0, pm=network.WLAN.PM_NONE)
+refused(station.config, key="secret")
+refused(station.config, speed=1)
+print(connect("desk", "secret"), station.status("rssi"), station.config("ssid"), station.config("reconnects"))
 print("LINK")
 while station.isconnected(): time.sleep_ms(10)
 print(station.status())
@@ -206,19 +238,180 @@ print("END")
     )
     task = asyncio.create_task(chip.chip.run())
     await chip.says("LINK")
+    assert (chip.chip.hostname, chip.chip.wifi_settings) == ("charger-7", {"reconnects": 0, "pm": 0})
     chip.chip.set_link(up=False)
     await chip.says("END")
     await chip.chip.power_off()
     await task
-    first = chip.lines.index("(201, False, '0.0.0.0')")
-    rest = ["(202, False, '0.0.0.0')", "(1010, True, '127.0.0.1')", "LINK", "201", "END"]
-    assert chip.lines[first + 1 : first + 6] == rest
+    assert chip.lines[chip.lines.index("mpy-esp32 1000") + 1 : chip.lines.index("END")] == [
+        "(201, False, '0.0.0.0')",
+        "Wifi Internal State Error",
+        "(202, False, '0.0.0.0')",
+        "Wifi Not Connected",
+        "AP required",
+        "unknown config param",
+        "(1010, True, '127.0.0.1') -55 desk 0",
+        "LINK",
+        "200",
+    ]
+
+
+async def test_the_station_tells_why_it_is_refused_and_stays_connected_over_a_soft_reset(charger: Start) -> None:
+    chip = charger(
+        """
+import network
+station = network.WLAN()
+def wait(*statuses):
+    while station.status() not in statuses: time.sleep_ms(10)
+    print(station.status())
+if CAUSE == 5:
+    print(station.active(), station.isconnected(), network.hostname(), station.config("mac"))
+    print("END")
+    time.sleep(100)
+station.active(True)
+station.connect("Arus", "charging")
+wait(201)
+print("REFUSED")
+wait(1001)
+station.disconnect()
+station.config(reconnects=1)
+station.connect()
+wait(203)
+print("LINK")
+station.disconnect()
+station.connect()
+wait(1010)
+network.hostname("seven")
+machine.soft_reset()
+""",
+        speed=10,
+    )
+    chip.chip.set_link(up=False)
+    task = asyncio.create_task(chip.chip.run())
+    await chip.says("201")
+    chip.chip.set_link(up=True, refusal=203)
+    await chip.says("LINK")
+    chip.chip.set_link(up=True)
+    await chip.says("END")
+    await chip.chip.power_off()
+    await task
+    mac = "True True seven b'$\\n\\xc4\\x00\\x00\\x01'"
+    assert chip.lines[4:] == ["201", "REFUSED", "1001", "203", "LINK", "1010", "MPY: soft reboot", mac, "END"]
+
+
+async def test_the_memory_of_the_clock_survives_all_but_a_power_cut(charger: Start) -> None:
+    chip = charger(
+        """
+rtc = machine.RTC()
+print(CAUSE, rtc.memory())
+if not rtc.memory():
+    try: rtc.memory(bytes(2049))
+    except ValueError as error: print(error)
+    rtc.memory(bytes(2048))
+    rtc.memory(b"a")
+    machine.reset()
+rtc.memory(rtc.memory() + b"b")
+length = len(rtc.memory())
+if length == 2: machine.soft_reset()
+if length == 3: RUNNING.writeblocks(0, bytes(4096))
+if length == 4: machine.WDT(timeout=100)
+if length == 5: print("END")
+time.sleep(1000)
+""",
+        speed=10,
+    )
+    task = asyncio.create_task(chip.chip.run())
+    await chip.says("END")
+    chip.chip.cut_power()
+    while chip.lines.count("1 b''") < 2:
+        await asyncio.sleep(0.002)
+    await chip.chip.power_off()
+    await task
+    told = [line for line in chip.lines if line[1:4] == " b'"]
+    assert told[:6] == ["1 b''", "2 b'a'", "5 b'ab'", "2 b'abb'", "3 b'abbb'", "1 b''"]
+    assert "buffer too long" in chip.lines
+
+
+async def test_the_clock_may_count_from_another_year_for_a_test(charger: Start) -> None:
+    for epoch in (1970, 2000):
+        chip = charger(
+            """
+print(time.gmtime(0)[:3], time.localtime()[:3], time.mktime((2000, 1, 1, 0, 0, 0, 0, 0)), type(time.time()))
+machine.RTC().datetime((2026, 8, 21, 0, 12, 5, 0, 0))
+print(time.gmtime()[:5], time.time() // 60, machine.RTC().datetime()[:4])
+print("END")
+""",
+            epoch=epoch,
+        )
+        since = 0 if epoch == 2000 else 946684800
+        assert await chip.until() == [
+            f"({epoch}, 1, 1) ({epoch}, 1, 1) {since} <class 'int'>",
+            f"(2026, 8, 21, 12, 5) {(840629100 + since) // 60} (2026, 8, 21, 4)",
+            "END",
+        ]
+
+
+async def test_any_pin_can_be_held_and_looked_at(charger: Start) -> None:
+    chip = charger(
+        """
+from machine import Pin
+button = Pin(4, Pin.IN, Pin.PULL_UP)
+led = Pin(2, Pin.OUT, value=1)
+print(button.value(), led.value())
+while button.value(): pass
+led.value(0)
+print("LOW")
+while not button.value(): pass
+print("END")
+"""
+    )
+    task = asyncio.create_task(chip.chip.run())
+    await chip.says("1 1")
+    assert chip.chip.level(2) == 1
+    chip.chip.hold_pin(4, 0)
+    await chip.says("LOW")
+    assert chip.chip.level(2) == 0
+    chip.chip.hold_pin(4, None)
+    await chip.says("END")
+    await chip.chip.power_off()
+    await task
+    with pytest.raises(ValueError, match="no pin 40"):
+        chip.chip.hold_pin(40, 1)
+
+
+async def test_the_heap_of_a_board_does_not_depend_on_how_many_pins_it_uses(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    free = []
+    program = b"""
+import gc
+from machine import Pin
+pin = Pin(2, Pin.OUT)
+gc.collect()
+print(gc.mem_free())
+print("END")
+"""
+    for config in ({"led": 2}, {"led": 2, "maintenance": 0}, {"connectors": desk.CONNECTORS[:1]}):
+        lines: list[str] = []
+        chip = Chip(tmp_path, interpreter, serial=lines.append)
+        chip.wire(config)
+        chip.manufacture(IMAGE, {"main.py": program})
+        task = asyncio.create_task(chip.run())
+        async with asyncio.timeout(10):
+            while "END" not in lines:
+                await asyncio.sleep(0.002)
+        await chip.power_off()
+        await task
+        free.append(int(lines[lines.index("END") - 1]))
+    assert max(free) - min(free) < 2048
+    assert 76 * 1024 < min(free) < max(free) < 84 * 1024
 
 
 async def test_nothing_of_the_desk_is_within_reach(charger: Start) -> None:
     chip = charger("""
 import sys
 print(sys.path, sys.argv, os.getcwd(), sorted(os.listdir("/")))
+print(sys.platform, sys.implementation._machine, sys.implementation[0], sys.implementation.version > (1, 24))
 for name in ("soc", "flash", "state", "launcher", "otadata"):
     try:
         __import__(name)
@@ -228,7 +421,12 @@ try: open("/etc/hostname")
 except OSError as error: print(error.errno)
 print("END")
 """)
-    assert await chip.until() == ["['', '.frozen', '/lib'] [] / ['main.py']", "2", "END"]
+    assert await chip.until() == [
+        "['', '.frozen', '/lib'] [] / ['main.py']",
+        "esp32 Generic ESP32 module with ESP32 micropython True",
+        "2",
+        "END",
+    ]
 
 
 # ----------------------------------------------------------------------------------------------- starting and resetting
@@ -251,7 +449,7 @@ async def test_an_error_ends_in_a_dead_repl_with_the_watchdog_running(charger: S
     lines = await chip.until()
     assert lines[0] == "1"
     assert "NameError: name 'nowhere' isn't defined" in lines
-    assert lines[-4:] == [REPL, "E task_wdt: Task watchdog got triggered", "3", "END"]
+    assert lines[-5:] == [REPL, ">>> ", "E task_wdt: Task watchdog got triggered", "3", "END"]
     assert chip.boots == [("ota_0", "power on"), ("ota_0", "watchdog")]
 
 
@@ -321,17 +519,15 @@ print("END")
 
 async def test_a_blank_vfs_is_formatted(charger: Start) -> None:
     chip = charger("")
-    flash = bytearray((chip.chip.folder / "flash.bin").read_bytes())
-    flash[VFS:] = b"\xff" * VFS_SIZE
-    chip.chip.insert(bytes(flash))
-    assert await chip.until(REPL) == ["Performing initial setup", REPL]
+    chip.chip.insert(manufacture.flash(IMAGE, None))
+    performed, banner, _ = await chip.until(REPL)
+    assert performed == "Performing initial setup"
+    assert banner.startswith("MicroPython v1.") and banner.endswith("; Generic ESP32 module with ESP32")
 
 
 async def test_a_corrupt_vfs_is_complained_about_for_ever(charger: Start) -> None:
     chip = charger("")
-    flash = bytearray((chip.chip.folder / "flash.bin").read_bytes())
-    flash[VFS : VFS + 2 * SECTOR] = bytes(2 * SECTOR)
-    chip.chip.insert(bytes(flash))
+    chip.chip.insert(manufacture.flash(IMAGE, None, vfs=manufacture.CORRUPT))
     complaint = "The filesystem appears to be corrupted."
     assert set(await chip.until(complaint)) == {complaint}
 
@@ -351,7 +547,7 @@ print("END")
         assert lines == ["MemoryError", "END"]
         # Not exact: the garbage collector has its tables, and names go into tables that grow by leaps.
         assert 72 * 1024 < int(free) < 88 * 1024
-        assert 0 < chip.chip.simulator_heap() < 64 * 1024
+        assert 0 < chip.chip.simulator_heap() < 96 * 1024
 
 
 async def test_the_speed_is_that_of_all_the_chip_s_time(charger: Start) -> None:

@@ -58,7 +58,7 @@ async def check_success(desk: Desk) -> None:
 
 
 async def test_an_update_in_the_heap_of_a_board_without_evse(tmp_path: Path, interpreter: Interpreter) -> None:
-    assert HEAP == 88 * 1024
+    assert HEAP == 96 * 1024
     async with make_desk(tmp_path, interpreter) as desk:
         await check_success(desk)
         assert desk.web.requests[0].path == f"/{FILE}{QUERY}"

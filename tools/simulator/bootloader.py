@@ -32,8 +32,11 @@ class NotBootableError(Exception):
 def boot(flash: Cells, log: Callable[[str], None]) -> partitions.Partition:
     """Return the slot to start, with its image checked. Writes otadata as the bootloader does."""
     _check_table(flash)
+    records_at = partitions.find(flash, partitions.DATA, partitions.OTADATA)
+    if not records_at:
+        return _boot_factory(flash, log)
     slots = partitions.ota_slots(flash)
-    records = otadata.read(flash, partitions.find(flash, partitions.DATA, partitions.OTADATA)[0][2])
+    records = otadata.read(flash, records_at[0][2])
     first, is_first_boot = _select(records, len(slots), log)
     for index in itertools.chain(range(first, -1, -1), range(first + 1, len(slots))):
         address, size = slots[index][2:4]
@@ -48,6 +51,21 @@ def boot(flash: Cells, log: Callable[[str], None]) -> partitions.Partition:
             log(f"I boot: Set actual ota_seq={index + 1} in otadata[0]")
             records[0].write(otadata.VALID, index + 1)
         return slots[index]
+    log("E boot: No bootable app partitions in the partition table")
+    raise NotBootableError("no bootable app partition")
+
+
+def _boot_factory(flash: Cells, log: Callable[[str], None]) -> partitions.Partition:
+    """Start the one app of a table that knows no updates."""
+    for app in partitions.find(flash, partitions.APP, partitions.FACTORY):
+        try:
+            image.verify(flash, app[2], app[3], _check_segment)
+        except ValueError as error:
+            log(f"E esp_image: {error}")
+            log("E boot: Factory app partition is not bootable")
+            break
+        log(f"I boot: Loaded app from partition at offset 0x{app[2]:x}")
+        return app
     log("E boot: No bootable app partitions in the partition table")
     raise NotBootableError("no bootable app partition")
 

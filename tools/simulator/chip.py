@@ -7,6 +7,7 @@ await chip.run()
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import functools
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import environment
-from simulator import bootloader, manufacture, otadata, partitions, state
+from simulator import bootloader, manufacture, otadata, partitions, state, uart, wiring
 from simulator.flash import BEFORE, ENTRY, MIDDLE, Cells, Flash
 from simulator.interpreter import Interpreter
 from simulator.surroundings import Surroundings
@@ -29,6 +30,7 @@ from simulator.surroundings import Surroundings
 HERE = Path(__file__).parent
 SHARED_MODULES = ("flash", "image", "otadata", "partitions", "state", "wiring")
 CACHE = environment.CACHE / "simulator"
+EPOCHS = {1970: 0, 2000: 946684800}
 UNLIMITED_HEAP = 32 * 1024 * 1024
 
 # Why a chip starts -> what machine.reset_cause() says.
@@ -94,11 +96,13 @@ class Chip(Surroundings):
         serial: Callable[[str], None] = lambda line: None,
         record: bool = False,
         air: tuple[str, str] = ("Arus", "charging"),
+        epoch: Literal[1970, 2000] = 2000,
         unique_id: bytes = b"\x24\x0a\xc4\x00\x00\x01",
         cache: Path = CACHE,
     ) -> None:
         """heap: bytes for the firmware, None = plenty. speed: of the chip's time. air: the Wi-Fi network and its key.
 
+        epoch: where the chip's clock counts from; an ESP32's from 2000.
         record: keep what recording.py needs. cache: a folder for the compiled modules.
         """
         if speed != 1 and not interpreter.faketime:
@@ -112,6 +116,7 @@ class Chip(Surroundings):
         self._serial = serial
         self._record = record
         self._air = air
+        self._epoch = EPOCHS[epoch]
         self._unique_id = unique_id
         self._cache = cache
         self._process: asyncio.subprocess.Process | None = None
@@ -119,6 +124,7 @@ class Chip(Surroundings):
         self._started = 0.0  # real time of the last start
         self._is_on = False
         self._stopped = asyncio.Event()
+        self._uart = uart.Uart(self._state)
 
     # ---------------------------------------------------------------------------------------------------------- factory
 
@@ -152,12 +158,14 @@ class Chip(Surroundings):
         environment.compile_mpy(_modules(), self._cache, optimisation=3)
         self._is_on = True
         self._stopped.clear()
+        self._uart.open()
         cause = "power on"
         try:
             while self._is_on:
                 cause = await self._run_until_reset(cause)
         finally:
             self._is_on = False
+            self._uart.close()
             self._stopped.set()
 
     async def power_off(self) -> None:
@@ -174,13 +182,33 @@ class Chip(Surroundings):
         else:
             self._kill()
 
-    def set_link(self, *, up: bool, ends: bool = False) -> None:
+    def set_link(self, *, up: bool, ends: bool = False, refusal: int = 0) -> None:
         """Put the access point into the air or take it away.
 
         ends: its TCP connections end when the chip notices, as they do when the chip has lost its address.
+        refusal: why it refuses this chip, a reason of ESP-IDF's wifi_err_reason_t (203: it is full …).
         """
         with self._state() as page:
+            page.set(state.REFUSAL, refusal)
             page.set(state.LINK, 1 if up else 2 if ends else 0)
+
+    # --------------------------------------------------------------------------------------------------- serial console
+
+    def serial_port(self, port: int = 0) -> contextlib.AbstractAsyncContextManager[str]:
+        """Connect a cable to the console that ends at a TCP port; gives its URL ("socket://…").
+
+        Only one cable of either kind at a time. It stays in place across resets.
+        """
+        return uart.serial_port(self._uart, port)
+
+    def serial_pty(self) -> contextlib.AbstractAsyncContextManager[str]:
+        """Connect a cable that ends at a pseudo-terminal; gives its path."""
+        return uart.serial_pty(self._uart)
+
+    def _print(self, line: str) -> None:
+        """Print what the interpreter does not print itself."""
+        self._uart.print(f"{line}\n".encode())
+        self._serial(line)
 
     # ------------------------------------------------------------------------------------------------------- inspection
 
@@ -204,9 +232,22 @@ class Chip(Surroundings):
             for record in records
         ]
 
+    @property
+    def hostname(self) -> str:
+        """The name that the DHCP server was told when the chip connected last."""
+        with self._state() as page:
+            return str(page.get(state.DHCP_NAME).rstrip(b"\0").decode())
+
+    @property
+    def wifi_settings(self) -> dict[str, object]:
+        """What the firmware has set by WLAN.config(), and what it has not set of the usual ones."""
+        with self._state() as page:
+            settings = ast.literal_eval(page.get(state.SETTINGS).rstrip(b"\0").decode() or "{}")
+        return dict(settings)
+
     def simulator_heap(self) -> int:
         """Return how many bytes of the heap the simulator takes before boot.py; they are added to `heap`."""
-        return _simulator_heap(self._interpreter, self._cache, tuple(self._wires.items()))
+        return _simulator_heap(self._interpreter, self._cache, tuple(self._wires.items()), self._used_pins)
 
     # -------------------------------------------------------------------------------------------------------- internals
 
@@ -216,7 +257,8 @@ class Chip(Surroundings):
         if cause == "soft reset":
             slot = self.boots[-1].slot
         else:
-            self._serial(f"rst:{'0x1 (POWERON_RESET)' if cause == 'power on' else '0xc (SW_CPU_RESET)'}")
+            self._uart.forget()
+            self._print(f"rst:{'0x1 (POWERON_RESET)' if cause == 'power on' else '0xc (SW_CPU_RESET)'}")
             try:
                 slot = self._boot()
             except PowerCut:
@@ -236,7 +278,7 @@ class Chip(Surroundings):
         if status == state.POWER_CUT:
             self._arm_power_cut(0, 0)
         if boot.end == "watchdog":
-            self._serial("E task_wdt: Task watchdog got triggered")
+            self._print("E task_wdt: Task watchdog got triggered")
         return boot.end
 
     def _set_scene(self, cause: str) -> None:
@@ -251,6 +293,17 @@ class Chip(Surroundings):
             page.set(state.CAUSE, CAUSES[cause])
             if cause != "soft reset":
                 page.set(state.WATCHDOG, 0)
+                page.set(state.RAW, 0)
+                page.set(state.ASSOCIATED, 0)
+                page.set(state.HOSTNAME, b"mpy-esp32")
+                page.set(state.DHCP_NAME, b"")
+                page.set(state.SETTINGS, b"")
+            if cause == "power on":
+                page.set(state.MEMORY_LENGTH, 0)
+            page.set(state.INTERRUPTS, 0)
+            page.set(state.BUSY, 0)
+            page.set(state.NOTED, 0)
+            page.set(state.EPOCH, self._epoch)
             page.set(state.SPEED, round(self._speed * 1000))
             page.set(state.ERASE_US, round(self._timing.erase_ms * 1000))
             page.set(state.ERASE_BLOCK_US, round(self._timing.erase_64k_ms * 1000))
@@ -267,7 +320,7 @@ class Chip(Surroundings):
             if self._record:
                 files[2].seek(0, 2)
             flash = Flash(files[0], files[1], files[2] if self._record else None, self._power_fails)
-            _, _, address, _, label, _ = bootloader.boot(flash, self._serial)
+            _, _, address, _, label, _ = bootloader.boot(flash, self._print)
         with self._state() as page:
             page.set(state.RUNNING, address)
         return label
@@ -292,11 +345,11 @@ class Chip(Surroundings):
             *_command(self._interpreter, heap),
             cwd=self.folder,
             env=environ,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=self._uart.stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        self._process = process
+        self._process = self._uart.process = process
         try:
             if self._is_doomed:
                 self._kill()
@@ -304,7 +357,7 @@ class Chip(Surroundings):
             return await process.wait()
         finally:
             self._kill()
-            self._process = None
+            self._process = self._uart.process = None
             await process.communicate()  # wait() alone would not return while output waits to be read
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
@@ -312,6 +365,7 @@ class Chip(Surroundings):
         assert process.stdout
         rest = b""
         while received := await process.stdout.read(4096):
+            self._uart.print(received)
             *lines, rest = (rest + received).split(b"\n")
             for line in lines:
                 self._serial(line.decode(errors="replace").rstrip("\r"))
@@ -356,7 +410,9 @@ for id in {}:
 
 
 @functools.cache
-def _simulator_heap(interpreter: Interpreter, cache: Path, wires: tuple[tuple[int, int], ...]) -> int:
+def _simulator_heap(
+    interpreter: Interpreter, cache: Path, wires: tuple[tuple[int, int], ...], pins: tuple[int, ...]
+) -> int:
     environment.compile_mpy(_modules(), cache, optimisation=3)
 
     def heap_in_use(*arguments: str) -> int:
@@ -370,8 +426,8 @@ def _simulator_heap(interpreter: Interpreter, cache: Path, wires: tuple[tuple[in
     with tempfile.TemporaryDirectory() as folder:
         chip = Chip(Path(folder), interpreter, cache=cache)
         chip._wires = dict(wires)
-        pins = PINS.format(chip._wired_pins()) if wires else ""
-        chip.manufacture(b"", {"heap.py": HEAP_IN_USE.replace("{pins}", pins).encode()})
+        program = PINS.format(pins) if chip._wires.get(wiring.USES_PINS) else ""
+        chip.manufacture(b"", {"heap.py": HEAP_IN_USE.replace("{pins}", program).encode()})
         chip._set_scene("power on")
         taken = heap_in_use("-m", "launcher", "heap.py") - heap_in_use("-c", HEAP_IN_USE.replace("{pins}", ""))
     return taken + taken // 32  # and its part of the garbage collector's tables

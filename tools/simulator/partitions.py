@@ -17,6 +17,7 @@ MAGIC = 0x50AA
 
 APP = 0
 DATA = 1
+FACTORY = 0  # subtype of an app that no update replaces
 FIRST_OTA = 0x10  # subtype of ota_0
 OTADATA = 0  # subtype
 ANY = 0xFF

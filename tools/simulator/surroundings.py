@@ -20,6 +20,7 @@ FAULTS = {
     "EVCommunicationError": wiring.SHORTED,  # the pilot is
 }
 EMERGENCY_STOP = "EmergencyStop"
+PLAIN_PINS = ("led", "maintenance")  # fields of config.json
 
 
 class Surroundings:
@@ -27,12 +28,15 @@ class Surroundings:
 
     folder: Path
     _wires: Mapping[int, int] = {}  # word -> value
+    _used_pins: tuple[int, ...] = ()  # of these the firmware makes objects
     _reader = "serial"
 
     # ----------------------------------------------------------------------------------------------------------- wiring
 
     def wire(self, config: Mapping[str, Any]) -> None:
         """Wire what this config.json names: "connectors", "reader", "emergency_stop". Call it before manufacture().
+
+        Of "led" and "maintenance" nothing but the heap of the pins is prepared; see hold_pin() and level().
 
         The firmware finds an electric car's pilot, a meter, a contactor … at those pins.
         """
@@ -41,6 +45,7 @@ class Surroundings:
         self._reader = reader.get("type")
         self._wires = {
             wiring.WIRED: len(connectors),
+            wiring.USES_PINS: int(bool(connectors) or any(config.get(part) is not None for part in PLAIN_PINS)),
             wiring.READER: _pin(reader.get("rx")),
             wiring.BAUDRATE: reader.get("baudrate", 9600),
             wiring.STOP: _pin(config.get("emergency_stop")),
@@ -66,6 +71,8 @@ class Surroundings:
             }
             first = wiring.CONNECTOR + number * wiring.LENGTH
             self._wires = {**self._wires, **{first + word: value for word, value in words.items()}}
+        plain = [config[part] for part in PLAIN_PINS if type(config.get(part)) is int]
+        self._used_pins = (*self._wired_pins(), *plain)
 
     def _connect_wires(self) -> None:
         """Write the wiring into a new page."""
@@ -79,6 +86,18 @@ class Surroundings:
             page.set((wiring.LEVELS, f"{wiring.PINS}s"), b"")
             for number in range(self._connectors):
                 page.set(_field(wiring.CONNECTOR + number * wiring.LENGTH + wiring.OFFERED), 0)
+
+    # ------------------------------------------------------------------------------------------------------ single pins
+
+    def hold_pin(self, number: int, level: int | None) -> None:
+        """Hold an input pin high (1) or low (0), whatever is wired to it; None lets go. A new flash lets go, too."""
+        with self._state() as page:
+            page.set((wiring.HELD + _gpio(number), "<B"), 0 if level is None else 2 if level else 1)
+
+    def level(self, number: int) -> int:
+        """The level of an output pin."""
+        with self._state() as page:
+            return int(page.get((wiring.LEVELS + _gpio(number), "<B")))
 
     # --------------------------------------------------------------------------------------------------- cars and cards
 
@@ -227,12 +246,18 @@ class Surroundings:
     @contextlib.contextmanager
     def _state(self) -> Iterator[State]:
         with (self.folder / "state").open("r+b", buffering=0) as file:
-            yield State(file)
+            yield State(file, longest=256)
 
 
 def _field(word: int) -> tuple[int, str]:
     """A word as a field of the page."""
     return wiring.FIRST + 4 * word, "<i"
+
+
+def _gpio(number: int) -> int:
+    if not 0 <= number < wiring.PINS:
+        raise ValueError(f"there is no pin {number}")
+    return number
 
 
 def _pin(number: object) -> int:

@@ -10,6 +10,8 @@ CONNECTORS = 3  # at most
 # Bytes: levels of all output pins.
 LEVELS = FIRST
 PINS = 40
+# Bytes, in the page: what a person holds each pin to: 0 nothing, 1 low, 2 high.
+HELD = 3400
 
 # Words.
 WIRED = 10  # how many connectors: state.WIRED
@@ -20,6 +22,7 @@ CARDS = 14  # how many cards were presented so far
 BAUDRATE = 15  # of the reader's line
 FRAME_LENGTH = 16  # bytes that the reader sends for the last card
 FRAME = 17  # these bytes, at most 24
+USES_PINS = 23  # 1: the firmware uses pins: state.USES_PINS
 CONNECTOR = 24  # the first one's words
 LENGTH = 32  # words of each connector
 

@@ -6,10 +6,11 @@ All of it is worked out when the firmware looks at a pin, in the chip's time, an
 import time
 
 import uctypes
-from machine import libc, state
+from machine import soc
 from wiring import (
     AMPS,
     CONNECTOR,
+    CONNECTORS,
     CONTACTOR,
     ENERGY,
     FAULTS,
@@ -40,18 +41,10 @@ from wiring import (
 _RESOLVES_AFTER = 1000  # ms from the offer of energy until the car asks for it
 _GIVES_UP_AFTER = 800  # ms from the end of the offer
 _CONTACTOR_MOVES = 30  # ms
-_SIZE = 1024
+_WORDS = CONNECTOR + CONNECTORS * LENGTH
 
-
-def _map():
-    """Return the page as bytes and its words; the desk sees what is written there at once."""
-    map_file = libc.func("P", "mmap", "PLiiil")
-    address = map_file(0, _SIZE, 3, 1, state.file.fileno(), 0)  # for reading and writing, shared
-    words = uctypes.struct(address + FIRST, {"words": (uctypes.ARRAY, uctypes.INT32 | (_SIZE - FIRST) // 4)})
-    return uctypes.bytearray_at(address, _SIZE), words.words
-
-
-page, words = _map()
+page = soc.page
+words = uctypes.struct(uctypes.addressof(page) + FIRST, {"words": (uctypes.ARRAY, uctypes.INT32 | _WORDS)}).words
 
 
 class Car:

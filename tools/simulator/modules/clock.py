@@ -1,4 +1,4 @@
-"""The module `time` as on ESP32: the wall clock counts from 2000 and starts there when the power comes.
+"""The module `time` as on ESP32: the wall clock counts from an epoch, 2000, and starts there when the power comes.
 
 The monotonic clock is the interpreter's own: asyncio's C code reads that one.
 """
@@ -10,8 +10,9 @@ from time import time as _time
 
 from soc import state as _state
 from state import CLOCK as _CLOCK
+from state import EPOCH as _EPOCH
 
-_FROM_1970 = 946684800
+_epoch = _state.get(_EPOCH)
 _offset = _state.get(_CLOCK)
 
 
@@ -28,7 +29,7 @@ def set_seconds(value):
 
 
 def time():
-    """Return the seconds since 2000-01-01 00:00:00 UTC."""
+    """Return the whole seconds since the epoch."""
     return int(_time() - _offset)
 
 
@@ -39,12 +40,12 @@ def time_ns():
 
 def gmtime(seconds=None):
     """Return (year, month, mday, hour, minute, second, weekday, yearday)."""
-    return _gmtime((time() if seconds is None else seconds) + _FROM_1970)[:8]
+    return _gmtime((time() if seconds is None else seconds) + _epoch)[:8]
 
 
 localtime = gmtime
 
 
 def mktime(date):
-    """Return the seconds since 2000 of a tuple as gmtime() gives it."""
-    return int(_mktime(date)) - _FROM_1970
+    """Return the seconds since the epoch of a tuple as gmtime() gives it."""
+    return int(_mktime(date)) - _epoch

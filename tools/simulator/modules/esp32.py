@@ -5,10 +5,11 @@ import otadata
 import partitions
 import uctypes
 from nvs import NVS  # noqa: F401
-from soc import flash, panic, state
+from soc import flash, panic, state, whole
 from state import RUNNING
 
 _SECTOR = 4096
+_running = state.get(RUNNING)
 
 
 def _invalid_argument():
@@ -50,8 +51,7 @@ class Partition:
         elif which == self.BOOT:
             found = [_boot_slot()]
         elif which == self.RUNNING:
-            running = state.get(RUNNING)
-            found = [slot for slot in partitions.find(flash, partitions.APP) if slot[2] == running]
+            found = [slot for slot in partitions.find(flash, partitions.APP) if slot[2] == _running]
         else:
             raise ValueError
         if not found:
@@ -70,50 +70,54 @@ class Partition:
 
     def readblocks(self, block, buffer, offset=0):
         """Fill a buffer of any length."""
-        offset += block * self._block_size
-        self._check(offset, len(buffer))
-        flash.read(self._info[2] + offset, buffer)
+        with whole:
+            offset += block * self._block_size
+            self._check(offset, len(buffer))
+            flash.read(self._info[2] + offset, buffer)
 
     def writeblocks(self, block, data, offset=None):
         """Without `offset` erase what is written over; with it only clear bits."""
-        start = block * self._block_size + (offset or 0)
-        if offset is None:
-            if self._block_size >= _SECTOR:
-                self._erase(start, len(data))
-            else:
-                self._erase_part(start, start + len(data))
-        self._write(start, data)
+        with whole:
+            start = block * self._block_size + (offset or 0)
+            if offset is None:
+                if self._block_size >= _SECTOR:
+                    self._erase(start, len(data))
+                else:
+                    self._erase_part(start, start + len(data))
+            self._write(start, data)
 
     def ioctl(self, command, argument):
         """Be a block device; -22 for an erase with another block size than the sector's."""
-        if command == 4:
-            return self._info[3] // self._block_size
-        if command == 5:
-            return self._block_size
-        if command == 6:
-            if self._block_size != _SECTOR:
-                return -22
-            self._erase(argument * _SECTOR, _SECTOR)
-        return 0 if command in (1, 2, 3, 6) else None
+        with whole:
+            if command == 4:
+                return self._info[3] // self._block_size
+            if command == 5:
+                return self._block_size
+            if command == 6:
+                if self._block_size != _SECTOR:
+                    return -22
+                self._erase(argument * _SECTOR, _SECTOR)
+            return 0 if command in (1, 2, 3, 6) else None
 
     def set_boot(self):
         """Have the next reset boot this slot, if the image in it is sound (esp_ota_set_boot_partition)."""
-        try:
-            image.verify(flash, self._info[2], self._info[3])
-        except ValueError as error:
-            print("E esp_image:", error)
-            raise OSError(-5379, "ESP_ERR_OTA_VALIDATE_FAILED") from None
-        slots = partitions.ota_slots(flash)
-        index = self._info[1] & 0xF
-        if self._info[0] != partitions.APP or index >= len(slots):
-            _invalid_argument()
-        records = otadata.read(flash, _otadata_address())
-        active = otadata.active(records)
-        if active is None:
-            records[0].write(otadata.NEW, index + 1)
-        else:
-            following = records[1] if active is records[0] else records[0]
-            following.write(otadata.NEW, otadata.next_sequence(active.sequence, index, len(slots)))
+        with whole:
+            try:
+                image.verify(flash, self._info[2], self._info[3])
+            except ValueError as error:
+                print("E esp_image:", error)
+                raise OSError(-5379, "ESP_ERR_OTA_VALIDATE_FAILED") from None
+            slots = partitions.ota_slots(flash)
+            index = self._info[1] & 0xF
+            if self._info[0] != partitions.APP or index >= len(slots):
+                _invalid_argument()
+            records = otadata.read(flash, _otadata_address())
+            active = otadata.active(records)
+            if active is None:
+                records[0].write(otadata.NEW, index + 1)
+            else:
+                following = records[1] if active is records[0] else records[0]
+                following.write(otadata.NEW, otadata.next_sequence(active.sequence, index, len(slots)))
 
     def get_next_update(self):
         """Return the OTA slot after this one; it may be the running one."""
@@ -123,11 +127,12 @@ class Partition:
     @staticmethod
     def mark_app_valid_cancel_rollback():
         """Make the active record of the otadata VALID, whichever slot runs."""
-        active = otadata.active(otadata.read(flash, _otadata_address()))
-        if active is None:
-            raise OSError(1, "ESP_FAIL")
-        if active.state != otadata.VALID:
-            active.write(otadata.VALID)
+        with whole:
+            active = otadata.active(otadata.read(flash, _otadata_address()))
+            if active is None:
+                raise OSError(1, "ESP_FAIL")
+            if active.state != otadata.VALID:
+                active.write(otadata.VALID)
 
     def _check(self, offset, length):
         if not 0 <= offset <= self._info[3]:
@@ -136,7 +141,7 @@ class Partition:
             _invalid_size()
 
     def _protect(self):
-        if self._info[2] == state.get(RUNNING):
+        if self._info[2] == _running:
             panic("abort() was called: a write to the running partition")
 
     def _erase(self, offset, length):

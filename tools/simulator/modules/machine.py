@@ -1,12 +1,10 @@
 """machine: what the firmware uses of it. A reset ends the process; the desk starts the next one."""
 
-import sys
 from array import array
 
 import clock
-import vfs
-from soc import leave, libc, state
-from state import CAUSE, RESET, SPEED, UNIQUE_ID, WATCHDOG
+import soc
+from state import CAUSE, MEMORY, MEMORY_LENGTH, MEMORY_SIZE, RESET, SPEED, UNIQUE_ID, WATCHDOG
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -15,12 +13,11 @@ DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
 
 _ON_PINS = "Pin", "PWM", "ADC", "UART"
-_desk = vfs.VfsPosix(sys.path[1])  # where the modules of the simulated chip are
 
 
 def reset():
     """Reset the chip. Nothing of the program runs any more."""
-    leave(RESET)
+    soc.leave(RESET)
 
 
 def soft_reset():
@@ -30,12 +27,12 @@ def soft_reset():
 
 def reset_cause():
     """Return why the chip was reset."""
-    return state.get(CAUSE)
+    return soc.state.get(CAUSE)
 
 
 def unique_id():
     """Return the MAC address."""
-    return state.get(UNIQUE_ID)
+    return soc.state.get(UNIQUE_ID)
 
 
 class WDT:
@@ -46,10 +43,10 @@ class WDT:
             raise ValueError
         if timeout <= 0:
             raise ValueError("WDT timeout too short")
-        state.set(WATCHDOG, timeout)
-        microseconds = timeout * 1000000 // state.get(SPEED)  # the kernel's time is not sped up
+        soc.state.set(WATCHDOG, timeout)
+        microseconds = timeout * 1000000 // soc.state.get(SPEED)  # the kernel's time is not sped up
         self._timer = array("l", (0, 0, microseconds // 1000000, microseconds % 1000000))
-        self._set_timer = libc.func("i", "setitimer", "iPP")
+        self._set_timer = soc.libc.func("i", "setitimer", "iPP")
         self.feed()
 
     def feed(self):
@@ -69,6 +66,15 @@ class RTC:
         year, month, day, _, hours, minutes, seconds, microseconds = date
         clock.set_seconds(clock.mktime((year, month, day, hours, minutes, seconds, 0, 0)) + microseconds / 1000000)
 
+    def memory(self, data=None):
+        """Return or set at most 2048 bytes, which survive everything but a loss of power."""
+        if data is None:
+            return bytes(soc.page[MEMORY : MEMORY + soc.state.get(MEMORY_LENGTH)])
+        if len(data) > MEMORY_SIZE:
+            raise ValueError("buffer too long")
+        soc.page[MEMORY : MEMORY + len(data)] = data
+        soc.state.set(MEMORY_LENGTH, len(data))
+
 
 def __getattr__(name):
     if name not in _ON_PINS:
@@ -78,16 +84,7 @@ def __getattr__(name):
 
 
 def load_pins():
-    """Load Pin, PWM, ADC and UART, which take room on the heap, whether the launcher has taken the desk away or not."""
-    path = sys.path[:]
-    vfs.mount(_desk, "/desk")
-    sys.path[:] = ("/desk",)
-    try:
-        from pins import ADC, PWM, UART, Pin
-
-        globals().update({"Pin": Pin, "PWM": PWM, "ADC": ADC, "UART": UART})
-    finally:
-        sys.path[:] = path
-        vfs.umount("/desk")
-        for name in ("pins", "car", "wiring"):
-            sys.modules.pop(name, None)
+    """Load Pin, PWM, ADC and UART, which take room on the heap."""
+    pins = soc.load("pins")
+    for name in _ON_PINS:
+        globals()[name] = getattr(pins, name)

@@ -7,28 +7,46 @@ end when the address is lost.
 import time
 
 from soc import libc, state
-from state import KEY, LINK, SSID, UNIQUE_ID
+from state import (
+    ASSOCIATED,
+    CAUSE,
+    DHCP_NAME,
+    HOSTNAME,
+    KEY,
+    LINK,
+    REFUSAL,
+    SETTINGS,
+    SSID,
+    UNIQUE_ID,
+)
 
 STA_IF = 0
 AP_IF = 1
 STAT_IDLE = 1000
 STAT_CONNECTING = 1001
 STAT_GOT_IP = 1010
+STAT_BEACON_TIMEOUT = 200
 STAT_NO_AP_FOUND = 201
 STAT_WRONG_PASSWORD = 202
+STAT_ASSOC_FAIL = STAT_CONNECT_FAIL = 203
+STAT_HANDSHAKE_TIMEOUT = 204
 
+_LEFT = 8  # the reason after disconnect()
+_CONNECTION_FAIL = 205
+_TOLD = 201, 202, 210, 211, 212  # reasons that status() tells while the driver goes on trying
+_SOFT_RESET = 5
+_SIGNAL = -55  # dBm
 _DESCRIPTORS = 64  # more than the chip has sockets and the simulator files
 _MOMENT = 300  # ms to associate and to get an address
 
-_name = "mpy-esp32"
-
 
 def hostname(name=None):
-    """Return or set the host name."""
-    global _name
-    if name is not None:
-        _name = name
-    return _name
+    """Return or set the host name, which the DHCP server is told by the next connect()."""
+    if name is None:
+        return _text(HOSTNAME)
+    if len(name) > 32:
+        raise ValueError
+    state.set(HOSTNAME, name.encode())
 
 
 class WLAN:
@@ -36,9 +54,17 @@ class WLAN:
 
     IF_STA = STA_IF
     IF_AP = AP_IF
-    _active = False
-    _wanted = None  # what connect() was given
-    _since = 0  # when
+    PM_NONE = 0
+    PM_PERFORMANCE = 1
+    PM_POWERSAVE = 2
+    _active = _connected = state.get(CAUSE) == _SOFT_RESET and state.get(ASSOCIATED) == 1
+    _wanted = "", ""  # what connect() was given
+    _requested = _connected  # connect() came later than disconnect()
+    _trying = False
+    _since = 0  # when the attempt began
+    _failures = 0
+    _reason = 0  # why it failed or why the connection ended; 0 again with an address
+    _settings = {"reconnects": -1, "pm": PM_PERFORMANCE}
 
     def __init__(self, interface=STA_IF):
         if interface != STA_IF:
@@ -48,45 +74,57 @@ class WLAN:
         """Return or set whether the radio is on."""
         if is_active is not None:
             WLAN._active = bool(is_active)
+            WLAN._failures = 0
             if not is_active:
-                WLAN._wanted = None
+                self._leave()
         return WLAN._active
 
     def connect(self, ssid=None, key=None):
-        """Connect, and connect again whenever the link is lost."""
-        if not WLAN._active:
-            raise OSError("Wifi Not Started")
-        WLAN._wanted = ssid or "", key or ""
-        WLAN._since = time.ticks_ms()
+        """Connect; again and again until it succeeds and when the link is lost, as far as "reconnects" permits."""
+        _check_started()
+        self._look()
+        if WLAN._trying:
+            raise OSError("Wifi Internal State Error")  # the driver takes no new settings meanwhile
+        if ssid is not None:
+            WLAN._wanted = ssid, key or ""
+        state.set(DHCP_NAME, state.get(HOSTNAME))
+        if not WLAN._connected:
+            WLAN._failures = 0
+            self._try()
+        WLAN._requested = True
 
     def disconnect(self):
         """Leave the network."""
-        if not WLAN._active:
-            raise OSError("Wifi Not Started")
-        WLAN._wanted = None
+        _check_started()
+        WLAN._requested = False
+        self._leave()
 
     def isconnected(self):
         """Return whether the station has an address."""
-        return self.status() == STAT_GOT_IP
+        self._look()
+        return WLAN._connected
 
     def status(self, param=None):
-        """Return one of STAT_*, or with "rssi" the signal strength in dBm."""
+        """Return STAT_* or another reason of the driver's, or with "rssi" the signal strength in dBm."""
+        self._look()
         if param == "rssi":
-            return -55
+            if not WLAN._connected:
+                raise OSError("Wifi Not Connected")
+            return _SIGNAL
         if param is not None:
             raise ValueError("unknown status param")
-        if not WLAN._wanted:
-            return STAT_IDLE
-        if time.ticks_diff(time.ticks_ms(), WLAN._since) < _MOMENT:
-            return STAT_CONNECTING
-        link = state.get(LINK)
-        if link == 2:
-            _end_connections()
-        if link != 1 or WLAN._wanted[0] != _text(SSID):
-            return STAT_NO_AP_FOUND
-        if WLAN._wanted[1] != _text(KEY):
+        reason = WLAN._reason
+        if WLAN._connected:
+            return STAT_GOT_IP
+        if reason in _TOLD:
+            return reason
+        if reason == _CONNECTION_FAIL:
             return STAT_WRONG_PASSWORD
-        return STAT_GOT_IP
+        if reason == _LEFT:
+            return STAT_IDLE
+        if WLAN._requested and (self._settings["reconnects"] < 0 or WLAN._failures <= self._settings["reconnects"]):
+            return STAT_CONNECTING
+        return reason or STAT_IDLE
 
     def ifconfig(self):
         """Return (address, mask, gateway, name server)."""
@@ -94,13 +132,79 @@ class WLAN:
             return "127.0.0.1", "255.0.0.0", "127.0.0.1", "127.0.0.1"
         return ("0.0.0.0",) * 4
 
-    def config(self, param=None, **settings):
-        """Return "mac"; settings are taken and have no effect."""
-        if param == "mac":
-            return state.get(UNIQUE_ID)
-        if param is not None:
-            raise ValueError("unknown config param")
-        return None
+    def scan(self):
+        """Return [(ssid, bssid, channel, dBm, security, hidden)] of what is in the air."""
+        _check_started()
+        return [(_text(SSID).encode(), b"\x02\0\0\0\0\1", 6, _SIGNAL, 3, False)] if state.get(LINK) == 1 else []
+
+    def config(self, *param, **settings):
+        """Return a setting, or change some."""
+        if not settings:
+            if param == ("mac",):
+                return state.get(UNIQUE_ID)
+            if param == ("ssid",):
+                return WLAN._wanted[0]
+            if param == ("hostname",):
+                return hostname()
+            if param[0] not in WLAN._settings:
+                raise ValueError("unknown config param")
+            return WLAN._settings[param[0]]
+        for name, value in settings.items():
+            if name in ("ssid", "key", "hidden", "security", "max_clients"):
+                raise OSError("AP required")
+            if name == "hostname":
+                hostname(value)
+            elif name not in ("channel", "mac", "pm", "protocol", "reconnects", "txpower"):
+                raise ValueError("unknown config param")
+            WLAN._settings[name] = value
+        state.set(SETTINGS, repr(WLAN._settings).encode())
+
+    def _try(self):
+        WLAN._trying = True
+        WLAN._since = time.ticks_ms()
+
+    def _look(self):
+        """Bring the state to what it is by now."""
+        link = state.get(LINK)
+        if WLAN._connected and link != 1:
+            if link == 2:
+                _end_connections()
+            self._set(False)
+            self._fail(STAT_BEACON_TIMEOUT)
+        elif WLAN._trying and time.ticks_diff(time.ticks_ms(), WLAN._since) >= _MOMENT:
+            reason = state.get(REFUSAL)
+            if link != 1 or WLAN._wanted[0] != _text(SSID):
+                reason = STAT_NO_AP_FOUND
+            elif WLAN._wanted[1] != _text(KEY):
+                reason = reason or STAT_WRONG_PASSWORD
+            if reason:
+                self._fail(reason)
+            else:
+                self._set(True)
+
+    def _fail(self, reason):
+        WLAN._reason = reason
+        WLAN._failures += 1
+        WLAN._trying = False
+        if WLAN._requested and not 0 <= self._settings["reconnects"] < WLAN._failures:
+            self._try()
+
+    def _set(self, is_connected):
+        WLAN._connected = is_connected
+        WLAN._trying = False
+        if is_connected:
+            WLAN._reason = 0
+        state.set(ASSOCIATED, is_connected + 0)
+
+    def _leave(self):
+        if WLAN._connected or WLAN._trying:
+            self._set(False)
+            WLAN._reason = _LEFT
+
+
+def _check_started():
+    if not WLAN._active:
+        raise OSError("Wifi Not Started")
 
 
 def _end_connections():

@@ -10,7 +10,7 @@ import struct
 from binascii import crc32
 
 import partitions
-from soc import flash, memory
+from soc import flash, memory, whole
 
 _PAGE = 4096
 _PAGE_HEADER = 8  # <II: sequence number of the page, its CRC
@@ -187,57 +187,62 @@ class NVS:
 
     def set_i32(self, key, value):
         """Store a number."""
-        name, number = self._name(key), struct.pack("<i", value)
-        stored = bytearray(4)
-        if _log.read(name, _NUMBER, stored) is None or stored != number:
-            _log.append(_NUMBER, name, number)
+        with whole:
+            name, number = self._name(key), struct.pack("<i", value)
+            stored = bytearray(4)
+            if _log.read(name, _NUMBER, stored) is None or stored != number:
+                _log.append(_NUMBER, name, number)
 
     def get_i32(self, key):
         """Return a number."""
-        number = bytearray(4)
-        if _log.read(self._name(key), _NUMBER, number) is None:
-            _not_found()
-        return struct.unpack("<i", number)[0]
+        with whole:
+            number = bytearray(4)
+            if _log.read(self._name(key), _NUMBER, number) is None:
+                _not_found()
+            return struct.unpack("<i", number)[0]
 
     def set_blob(self, key, value):
         """Store bytes."""
-        name, value = self._name(key), memoryview(value)
-        if len(value) > (_log.pages - 1) * 4000:
-            raise OSError(-4366, "ESP_ERR_NVS_VALUE_TOO_LONG")
-        length, version, _ = self._blob(name)
-        if length == len(value) and self._is_stored(name, version, value):
-            return
-        version = 1 - version
-        chunks = 0
-        _log.pending = _chunk_name(name, version, 0)[:-1]
-        try:
-            for start in range(0, len(value), _CHUNK_SIZE):
-                _log.append(_CHUNK, _chunk_name(name, version, chunks), value[start : start + _CHUNK_SIZE])
-                chunks += 1
-            _log.append(_BLOB, name, struct.pack("<IBB", len(value), version, chunks))
-        finally:
-            _log.pending = None
+        with whole:
+            name, value = self._name(key), memoryview(value)
+            if len(value) > (_log.pages - 1) * 4000:
+                raise OSError(-4366, "ESP_ERR_NVS_VALUE_TOO_LONG")
+            length, version, _ = self._blob(name)
+            if length == len(value) and self._is_stored(name, version, value):
+                return
+            version = 1 - version
+            chunks = 0
+            _log.pending = _chunk_name(name, version, 0)[:-1]
+            try:
+                for start in range(0, len(value), _CHUNK_SIZE):
+                    _log.append(_CHUNK, _chunk_name(name, version, chunks), value[start : start + _CHUNK_SIZE])
+                    chunks += 1
+                _log.append(_BLOB, name, struct.pack("<IBB", len(value), version, chunks))
+            finally:
+                _log.pending = None
 
     def get_blob(self, key, buffer):
         """Fill the start of `buffer`; return the length of the value."""
-        name = self._name(key)
-        length, version, chunks = self._blob(name)
-        if length is None:
-            _not_found()
-        if length > len(buffer):
-            raise OSError(-4364, "ESP_ERR_NVS_INVALID_LENGTH")
-        view = memoryview(buffer)
-        for chunk in range(chunks):
-            _log.read(_chunk_name(name, version, chunk), _CHUNK, view[chunk * _CHUNK_SIZE :])
-        return length
+        with whole:
+            name = self._name(key)
+            length, version, chunks = self._blob(name)
+            if length is None:
+                _not_found()
+            if length > len(buffer):
+                raise OSError(-4364, "ESP_ERR_NVS_INVALID_LENGTH")
+            view = memoryview(buffer)
+            for chunk in range(chunks):
+                _log.read(_chunk_name(name, version, chunk), _CHUNK, view[chunk * _CHUNK_SIZE :])
+            return length
 
     def erase_key(self, key):
         """Forget a value."""
-        name = self._name(key)
-        found = _log.find(name)
-        if not found or found[1] == _ERASED:
-            _not_found()
-        _log.append(_ERASED, name, b"")
+        with whole:
+            name = self._name(key)
+            found = _log.find(name)
+            if not found or found[1] == _ERASED:
+                _not_found()
+            _log.append(_ERASED, name, b"")
 
     def commit(self):
         """Return when everything is on flash."""

@@ -14,6 +14,7 @@ from wiring import (
     FRAME,
     FRAME_LENGTH,
     GROUND_FAULT,
+    HELD,
     LEAKING,
     LEVELS,
     METER,
@@ -74,6 +75,9 @@ class Pin:
         return None
 
     def _read(self):
+        held = page[HELD + self.id]
+        if held:
+            return held - 1
         role = self._role
         if role == FEEDBACK:
             return self._car.feedback()
