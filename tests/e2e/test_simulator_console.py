@@ -194,6 +194,8 @@ async def test_a_person_at_the_friendly_prompt(tmp_path: Path, interpreter: Inte
         assert await end.types(b"\x1b[A3\r", b">>> ") == b"3\r\n3\r\n>>> "
         assert await end.types(b"12\3", b">>> ") == b"12\r\n>>> "
         assert b"NameError: name 'nowhere' isn't defined\r\n>>> " in await end.types(b"nowhere\r", b">>> ")
+        assert b"Error" in await end.types(b"\xc0\xff\r", b"Error")  # as esptool begins
+        await end.until(b">>> ")
         pasted = await end.types(b"\5if ab:\r print(ab)\r\4", b">>> ")
         assert pasted.endswith(b"=== if ab:\r\n===  print(ab)\r\n=== \r\n7\r\n>>> ")
         end.writer.write(b"while True: pass\r\r")

@@ -182,7 +182,10 @@ def _pasted(source):
 
 def _goes_on(source):
     """Return whether more lines have to come before this can be executed."""
-    text = bytes(source).decode()
+    try:
+        text = bytes(source).decode()
+    except UnicodeError:
+        return False  # esptool, perhaps; the compiler says what it thinks of it
     opened = 0
     quote = ""
     for character in text:

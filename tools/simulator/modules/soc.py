@@ -51,7 +51,7 @@ def report(error):
         for line in text.getvalue().split("\n"):
             if line and _OURS not in line:
                 print(line)
-    except MemoryError:
+    except (MemoryError, UnicodeError):  # a name that is no UTF-8 may be in it
         sys.print_exception(error)
 
 
