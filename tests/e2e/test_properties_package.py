@@ -668,7 +668,7 @@ class Parts:
 
     def __init__(self, options, data, journal):
         self.slots = self.clock = self.station = self
-        self.chip_id, self.running = CHIP, Running(FILE)
+        self.chip_id, self.frozen, self.running = CHIP, False, Running(FILE)
         self.flash = Flash()
         self.entries = options["connections"]
         self.options, self.data, self.journal = options, data, journal
