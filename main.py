@@ -185,6 +185,7 @@ async def run():
     charge_point.reset = lambda kind: charge_point.spawn(charge_point.call("charging", "reset", kind, restart))
     charge_point.store, charge_point.files, charge_point.identity = store, Files("/data"), config["id"]
     charge_point.upload = late("firmware.opening", "upload", parts)
+    charge_point.cause = late("hw.log_files", "words")(machine.reset_cause())
     if is_safe_mode:
         for connector in charge_point.connectors:
             connector.error, connector.info = "InternalError", "safe mode"

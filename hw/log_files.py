@@ -14,12 +14,18 @@ _WATCHDOG = const(3)
 _CAUSES = ("unknown", "power on", "hard reset", "watchdog", "deep sleep", "soft reset")  # machine.reset_cause()
 
 
+def words(cause):
+    """Say what machine.reset_cause() gives."""
+    return _CAUSES[cause] if 0 <= cause < len(_CAUSES) else str(cause)
+
+
 def begin(cause):
     """Begin the log of this boot: return its file, None if the file system refuses. cause: machine.reset_cause()."""
+    print("[MAIN] reset cause: " + words(cause))
     boot = 1
     for newest, _, _ in _files():
         boot = newest + 1
-    file = _begin(boot, 0, _CAUSES[cause] if 0 <= cause < len(_CAUSES) else cause)
+    file = _begin(boot, 0, words(cause))
     if file and cause == _WATCHDOG:
         file.flush()  # that is worth knowing, even if it happens again at once
     return file

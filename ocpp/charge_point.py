@@ -58,11 +58,11 @@ class ChargePoint:
 
     outlets: of connectors 1, 2, …; None where there is no EVSE. clock.now() gives Unix seconds or None, clock.uptime()
     seconds since the start. forget() drops the modules that call() has imported. The modules of the profiles find the
-    other parts here: configuration, session, updater, store, files, reset(kind).
+    other parts here: configuration, session, updater, store, files, reset(kind), cause (of the last reset, in words).
     """
 
     def __init__(self, outlets, outbox, clock, log=print, forget=lambda: None):
-        self.configuration = self.session = self.updater = self.reset = self.store = self.files = None
+        self.configuration = self.session = self.updater = self.reset = self.store = self.files = self.cause = None
         self.log = log
         self.forget = forget
         self.outbox = outbox

@@ -18,13 +18,14 @@ def answer(charge_point, payload):
 
 
 def _diagnosis(charge_point, data):
-    """How the charger fares, as JSON: seconds since the start, free heap in bytes, messages that wait to be sent."""
+    """How the charger fares, as JSON: seconds since the start and its cause, free heap in bytes, messages that wait."""
     if data:
         raise ValueError("Diagnosis takes no data")
     gc.collect()
     return json.dumps(
         {
             "uptime": charge_point.clock.uptime(),
+            "resetCause": charge_point.cause,
             "heapFree": gc.mem_free(),
             "unsentStatuses": len(charge_point.changed),
             "unsentTransactionMessages": charge_point.unsent,

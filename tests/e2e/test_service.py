@@ -37,6 +37,10 @@ async def test_a_charger_that_crashes_again_and_again_can_still_be_updated(
         assert [line for line in desk.lines if "made to crash" in line] == ["RuntimeError: made to crash"] * 3
         assert len(desk.chip.boots) == 4
         assert any("[MAIN] safe mode" in line for line in desk.lines)
+        assert [line for line in desk.lines if "reset cause" in line] == [
+            "[MAIN] reset cause: power on",
+            *["[MAIN] reset cause: hard reset"] * 3,
+        ]
         for frame in desk.central.calls("StatusNotification"):
             assert frame.payload["status"] == "Faulted"
             assert (frame.payload["errorCode"], frame.payload["info"]) == ("InternalError", "safe mode")
