@@ -4,6 +4,10 @@
   tools/test.py unit e2e     these stages; there are ruff, codespell, mypy, unit, e2e
   tools/test.py test_http    the test files with this in their name, in tests/unit and in tests/e2e
   tools/test.py --all        everything, and where a suite takes samples, every case of it
+  tools/test.py --device PORT [NAME …]
+                             only these, on a board with MicroPython and, for most, the application: partition nvs image
+                             times restart wifi registration refusal memory rollback update. PORT is /dev/ttyUSB0, COM3
+                             or socket://HOST:PORT. The slot that doesn't run is written over; the rest is put back
 
 What that needs is downloaded into .cache once. The last line counts, and the exit status is 1 if anything failed.
 """
@@ -26,6 +30,7 @@ from xml.etree import ElementTree
 import environment
 import unit_tests
 from environment import CACHE, REPOSITORY, SetupError
+from flashing.errors import FlashError
 
 FIRMWARE = ("boot.py", "main.py", "ocpp", "firmware", "hw")
 # The firmware has no annotations: mypy takes an attribute's first value for its type and would complain of the next.
@@ -156,6 +161,23 @@ def e2e(files: list[Path], everything: bool, _: Progress) -> Result:
     return result
 
 
+# ------------------------------------------------------------------------------------------------------------- a board
+
+
+def device(arguments: argparse.Namespace) -> dict[str, Result]:
+    """Run the tests on a board, by its name; return what came of them."""
+    import device_tests  # needs packages
+
+    with device_tests.Session(arguments.device, arguments.names, arguments) as session:
+        return {name: run(name, functools.partial(on_device, test)) for name, test in session.tests()}
+
+
+def on_device(test: Callable[[Progress], unit_tests.Outcome], progress: Progress) -> Result:
+    """Run one of them as a stage."""
+    outcome = test(progress)
+    return Result(outcome.passed, outcome.failed, outcome.skipped, outcome.output)
+
+
 # --------------------------------------------------------------------------------------------------------------- main
 
 
@@ -197,18 +219,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a stage, or a part of the name of test files")
     parser.add_argument("--all", action="store_true", help="no sampling: suites try each and every case (takes long)")
+    board = parser.add_argument_group("on a board (--device)")
+    board.add_argument("--device", metavar="PORT", help="the board's serial port")
+    board.add_argument("--yes", action="store_true", help="don't ask before the slot that doesn't run is written over")
+    board.add_argument("--address", help="of this machine, as the board reaches it; default: found out")
+    board.add_argument(
+        "--micropython", type=Path, metavar="FILE", help="what updates bring; default: the board's own, over the cable"
+    )
     arguments = parser.parse_args()
     environment.ensure()
     try:
+        if arguments.device:
+            return show(device(arguments))
         stages = plan(arguments.names, arguments.all)
         if stages.keys() - CHECKS.keys():
             environment.interpreters()  # now, so that a download does not happen in the middle of a test
     except ValueError as error:
         parser.error(str(error))
-    except SetupError as error:
+    except (SetupError, FlashError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
-    results = {name: run(name, stage) for name, stage in stages.items()}
+    return show({name: run(name, stage) for name, stage in stages.items()})
+
+
+def show(results: dict[str, Result]) -> int:
+    """Show the table; return the exit status."""
     print(f"\n{'':<13}{'passed':>9}{'failed':>9}{'skipped':>9}{'seconds':>9}")
     for name, result in results.items():
         print(f"{name:<13}{result.passed:>9}{result.failed:>9}{result.skipped:>9}{result.seconds:>9.1f}")

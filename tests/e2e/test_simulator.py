@@ -94,15 +94,15 @@ def charger(tmp_path: Path, interpreter: Interpreter) -> Start:
 
 
 @pytest.mark.parametrize("word_bits", [32, 64])
-@pytest.mark.parametrize("name", ["test_simulator_partition", "test_simulator_nvs"])
-async def test_the_unit_tests_for_a_chip(tmp_path: Path, word_bits: int, name: str) -> None:
+@pytest.mark.parametrize("name", ["test_partition", "test_nvs"])
+async def test_the_tests_of_a_board(tmp_path: Path, word_bits: int, name: str) -> None:
     try:
         interpreter = environment.interpreter(word_bits)
     except environment.SetupError as error:
         pytest.skip(str(error))
     sources = {
         "unittest": environment.micropython_unittest(),
-        name: environment.REPOSITORY / "tests" / "unit" / f"{name}.py",
+        name: environment.REPOSITORY / "tests" / "device" / f"{name}.py",
     }
     environment.compile_mpy(sources, tmp_path / "mpy")
     main = f"""

@@ -187,6 +187,8 @@ class NVS:
 
     def set_i32(self, key, value):
         """Store a number."""
+        if not -0x80000000 < value < 0x80000000:
+            raise OverflowError("overflow converting long int to machine word")
         with whole:
             name, number = self._name(key), struct.pack("<i", value)
             stored = bytearray(4)
