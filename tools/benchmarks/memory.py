@@ -234,7 +234,7 @@ async def _update_passes(interpreter: Interpreter, kind: str, algorithm: str, ki
             desk.web.files = {FILE: KINDS[kind](desk, desk.update_file(NEW))}
 
             def has_failed() -> bool:
-                return any("memory" in line.lower() or "MAIN" in line for line in desk.lines)
+                return any("memory" in line.lower() or "[MAIN] restarting" in line for line in desk.lines)
 
             try:
                 await desk.until(lambda: desk.in_service or has_failed(), "in service", 100)
