@@ -40,7 +40,7 @@ PYTHON_M = (sys.executable, "-P", "-m")  # -P: the current folder's `ocpp` must 
 
 # Files of end-to-end tests in which a person or a central system acts while the chip's time runs many times as fast as
 # real: on a machine that has something else to do they would come too late.
-ALONE = ("test_charging", "test_endurance", "test_oca_", "test_service", "test_simulate_command")
+ALONE = ("test_charging.", "test_endurance.", "test_oca_", "test_service.", "test_simulate_command.")
 
 COUNTS = ("passed", "failed", "skipped")
 
@@ -145,7 +145,7 @@ def unit(word_bits: int, files: list[Path], everything: bool, progress: Progress
 
 def e2e(files: list[Path], everything: bool, _: Progress) -> Result:
     """Run end-to-end tests with pytest, which shows its own progress: on all cores, and then those that need one."""
-    alone = [file for file in files if file.stem.startswith(ALONE)]
+    alone = [file for file in files if file.name.startswith(ALONE)]
     others = [file for file in files if file not in alone]
     print(flush=True)
     result = Result()
