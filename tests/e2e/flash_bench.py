@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from littlefs import LittleFS
 
@@ -181,17 +181,12 @@ def set_up(central: CentralSystem, **fields: Any) -> dict[str, bytes]:
     return {**application(), "config.json": json.dumps({**config(central), **fields}).encode()}
 
 
-class Socket:
-    """Where a board is plugged in: esptool finds its ROM loader there, and whoever else what is on its flash."""
+class Port:
+    """A port on the network, `port`; its kinds differ in what is behind it."""
 
-    def __init__(self, chip: Chip, rom: RomLoader, console: str) -> None:
-        self._chip = chip
-        self._rom = rom
-        self._console = console
-        self._running: asyncio.Task[None] | None = None
-        self.port = ""
+    port = ""
 
-    async def __aenter__(self) -> Socket:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = f"socket://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -199,6 +194,22 @@ class Socket:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class Socket(Port):
+    """Where a board is plugged in: esptool finds its ROM loader there, and whoever else what is on its flash."""
+
+    def __init__(self, chip: Chip, rom: RomLoader, console: str) -> None:
+        self._chip = chip
+        self._rom = rom
+        self._console = console
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
         await self._off()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,6 +18,7 @@ from flash_bench import (
     SPEED,
     VERSION,
     Bench,
+    Port,
     Socket,
     application,
     bench,
@@ -137,22 +138,12 @@ async def test_a_developers_copy_that_is_cut_off_is_no_mixture(tmp_path: Path, i
         assert {path: here.vfs().get(path) for path in new} == new
 
 
-class Cable:
+class Cable(Port):
     """A cable in the way of another one, that breaks after some bytes to the board."""
 
     def __init__(self, port: str, room: int) -> None:
         self._far = port
         self._room = room
-        self.port = ""
-
-    async def __aenter__(self) -> Cable:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = f"socket://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await relay(reader, writer, await reader.read(1), self._far, self._room)
